@@ -1,0 +1,141 @@
+// Package host is the read-only view of one machine: a root tree at bake time, a running
+// node, or a recording of one. Nothing in it writes, and nothing in it forks.
+package host
+
+import (
+	"context"
+	"io/fs"
+)
+
+// Host is everything that a check may ask of a machine. Live reads this machine, Tree reads a
+// root tree in which nothing runs, Recorder writes down what was asked, Replay answers from it.
+//
+// Paths are absolute inside the host; symlinks are resolved inside the host's root too, so
+// that checking a tree never reads the machine that checks it.
+type Host interface {
+	// ReadFile follows symlinks. A file that does not exist gives fs.ErrNotExist.
+	ReadFile(path string) ([]byte, error)
+	// Lstat does not follow a symlink in the last element; Stat does.
+	Lstat(path string) (FileInfo, error)
+	Stat(path string) (FileInfo, error)
+	// ReadDir lists the names in a directory, sorted.
+	ReadDir(path string) ([]string, error)
+
+	// The methods below answer ErrNotRunning on a tree.
+
+	Swaps() ([]Swap, error)              // /proc/swaps
+	Mounts() ([]Mount, error)            // /proc/self/mountinfo of PID 1's namespace
+	KernelArguments() ([]string, error)  // /proc/cmdline, split as the kernel splits it
+	Modules() ([]string, error)          // /proc/modules, names sorted
+	Listeners() ([]Listener, error)      // listening TCP and bound UDP sockets
+	Process(pid int) (Process, error)    // limits, identity, capabilities
+	Unit(ctx context.Context, name string) (Unit, error)  // properties over D-Bus; an unknown unit has LoadState "not-found"
+	Units(ctx context.Context) ([]UnitStatus, error)      // loaded units
+	Ruleset(ctx context.Context) (Ruleset, error)         // nftables over netlink
+}
+
+// FileInfo is what stat(2) says, as far as checks need it.
+type FileInfo struct {
+	Mode   fs.FileMode `json:"mode"` // type and permission bits, setuid and setgid included
+	UID    uint32      `json:"uid"`
+	GID    uint32      `json:"gid"`
+	Size   int64       `json:"size"`
+	Target string      `json:"target,omitempty"` // of a symlink, verbatim
+}
+
+// Swap is one line of /proc/swaps. Sizes in KiB.
+type Swap struct {
+	Device string `json:"device"`
+	Type   string `json:"type"`
+	SizeKB int    `json:"size_kib"`
+}
+
+// Mount is one line of mountinfo.
+type Mount struct {
+	Point   string   `json:"point"`
+	FSType  string   `json:"fstype"`
+	Source  string   `json:"source"`  // "/dev/mapper/root"
+	Device  string   `json:"device"`  // "254:0", key of /sys/dev/block
+	Options []string `json:"options"` // per-mount and superblock options, sorted, without duplicates
+}
+
+// Listener is a socket that accepts from outside: TCP in state LISTEN, or UDP without a peer.
+type Listener struct {
+	Protocol string `json:"protocol"` // "tcp", "udp"
+	Address  string `json:"address"`  // "0.0.0.0", "::", "127.0.0.1"
+	Port     uint16 `json:"port"`
+	UID      uint32 `json:"uid"`
+}
+
+// Process is what /proc/PID says. Limits are by the name of /proc/PID/limits; NoLimit is unlimited.
+type Process struct {
+	PID          int              `json:"pid"`
+	Name         string           `json:"name"`
+	UIDs         [4]uint64        `json:"uids"` // real, effective, saved, filesystem
+	GIDs         [4]uint64        `json:"gids"`
+	Groups       []uint64         `json:"groups"`
+	CapEffective uint64           `json:"cap_effective"`
+	CapBounding  uint64           `json:"cap_bounding"`
+	NoNewPrivs   bool             `json:"no_new_privs"`
+	Seccomp      int              `json:"seccomp"` // 0 off, 1 strict, 2 filter
+	VmLckKB      uint64           `json:"vm_lck_kib"`
+	VmSwapKB     uint64           `json:"vm_swap_kib"`
+	Limits       map[string]Limit `json:"limits"` // "Max core file size"
+}
+
+// Limit is one row of /proc/PID/limits.
+type Limit struct {
+	Soft uint64 `json:"soft"`
+	Hard uint64 `json:"hard"`
+}
+
+// NoLimit stands for "unlimited".
+const NoLimit = ^uint64(0)
+
+// Unit is one systemd unit. Properties hold D-Bus values in their canonical text: booleans as
+// "yes" and "no", numbers in decimal with "infinity" for the largest, string lists joined by
+// a space, anything else as JSON.
+type Unit struct {
+	Name          string            `json:"name"`
+	LoadState     string            `json:"load_state"`      // loaded, not-found, masked, error
+	ActiveState   string            `json:"active_state"`    // active, inactive, failed, …
+	UnitFileState string            `json:"unit_file_state"` // enabled, static, masked, …
+	Properties    map[string]string `json:"properties"`
+}
+
+// UnitStatus is one row of ListUnits.
+type UnitStatus struct {
+	Name        string `json:"name"`
+	LoadState   string `json:"load_state"`
+	ActiveState string `json:"active_state"`
+}
+
+// Ruleset is the nftables state of the host's network namespace. Rules are in the
+// normal form of NormalRule.
+type Ruleset struct {
+	Tables []Table `json:"tables"`
+}
+
+// Table is one nftables table.
+type Table struct {
+	Family string  `json:"family"` // "inet", "ip", "ip6", …
+	Name   string  `json:"name"`
+	Chains []Chain `json:"chains"`
+	Sets   []Set   `json:"sets"`
+}
+
+// Chain is a chain; Hook is empty for a regular chain.
+type Chain struct {
+	Name     string   `json:"name"`
+	Type     string   `json:"type"`   // "filter", "nat", "route"
+	Hook     string   `json:"hook"`   // "input", "output", "forward", …
+	Policy   string   `json:"policy"` // "drop", "accept"
+	Priority int32    `json:"priority"`
+	Rules    []string `json:"rules"` // in order
+}
+
+// Set is a named set. Elements are CIDRs or addresses, sorted.
+type Set struct {
+	Name     string   `json:"name"`
+	Elements []string `json:"elements"`
+}
