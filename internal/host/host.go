@@ -23,15 +23,15 @@ type Host interface {
 
 	// The methods below answer ErrNotRunning on a tree.
 
-	Swaps() ([]Swap, error)              // /proc/swaps
-	Mounts() ([]Mount, error)            // /proc/self/mountinfo of PID 1's namespace
-	KernelArguments() ([]string, error)  // /proc/cmdline, split as the kernel splits it
-	Modules() ([]string, error)          // /proc/modules, names sorted
-	Listeners() ([]Listener, error)      // listening TCP and bound UDP sockets
-	Process(pid int) (Process, error)    // limits, identity, capabilities
-	Unit(ctx context.Context, name string) (Unit, error)  // properties over D-Bus; an unknown unit has LoadState "not-found"
-	Units(ctx context.Context) ([]UnitStatus, error)      // loaded units
-	Ruleset(ctx context.Context) (Ruleset, error)         // nftables over netlink
+	Swaps() ([]Swap, error)                              // /proc/swaps
+	Mounts() ([]Mount, error)                            // /proc/self/mountinfo of PID 1's namespace
+	KernelArguments() ([]string, error)                  // /proc/cmdline, split as the kernel splits it
+	Modules() ([]string, error)                          // /proc/modules, names sorted
+	Listeners() ([]Listener, error)                      // listening TCP and bound UDP sockets
+	Process(pid int) (Process, error)                    // limits, identity, capabilities
+	Unit(ctx context.Context, name string) (Unit, error) // properties over D-Bus; an unknown unit has LoadState "not-found"
+	Units(ctx context.Context) ([]UnitStatus, error)     // loaded units
+	Ruleset(ctx context.Context) (Ruleset, error)        // nftables over netlink
 }
 
 // FileInfo is what stat(2) says, as far as checks need it.

@@ -1,0 +1,116 @@
+package host
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"sync"
+)
+
+// LiveOptions says where this machine is.
+type LiveOptions struct {
+	// Root is the directory that holds the host's files, /proc and systemd's socket; "/" when
+	// empty. Tests point it at a tree of fixtures. Netlink has no root: it always speaks to the
+	// kernel that runs this process.
+	Root string
+}
+
+// LiveHost is this machine. It is a snapshot for one run of the checks: facts about the whole
+// host (swaps, mounts, modules, sockets, units, ruleset) are read once, on first use, so that all
+// checks of one run judge the same host. Files and processes are read each time. Use a new
+// LiveHost for the next run.
+type LiveHost struct {
+	root
+	dir     string
+	systemd systemd
+
+	swaps     memo[[]Swap]
+	mounts    memo[[]Mount]
+	arguments memo[[]string]
+	modules   memo[[]string]
+	listeners memo[[]Listener]
+	units     memo[[]UnitStatus]
+	ruleset   memo[Ruleset]
+
+	mu   sync.Mutex
+	unit map[string]*memo[Unit]
+}
+
+var _ Host = (*LiveHost)(nil)
+
+// Live opens this machine. Nothing but the root directory is touched before it is asked for.
+func Live(o LiveOptions) (*LiveHost, error) {
+	dir := o.Root
+	if dir == "" {
+		dir = "/"
+	}
+	r, err := openRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &LiveHost{
+		root:    r,
+		dir:     dir,
+		systemd: systemd{socket: filepath.Join(dir, "run/systemd/private"), bus: dir == "/"},
+		unit:    map[string]*memo[Unit]{},
+	}, nil
+}
+
+// Close closes the connection to systemd, if one was made, and the root.
+func (l *LiveHost) Close() error {
+	l.systemd.close()
+	return l.close()
+}
+
+// Swaps implements Host.
+func (l *LiveHost) Swaps() ([]Swap, error) {
+	v, err := l.swaps.get(l.readSwaps)
+	return slices.Clone(v), err
+}
+
+// Mounts implements Host.
+func (l *LiveHost) Mounts() ([]Mount, error) {
+	v, err := l.mounts.get(l.readMounts)
+	return slices.Clone(v), err
+}
+
+// KernelArguments implements Host.
+func (l *LiveHost) KernelArguments() ([]string, error) {
+	v, err := l.arguments.get(l.readKernelArguments)
+	return slices.Clone(v), err
+}
+
+// Modules implements Host.
+func (l *LiveHost) Modules() ([]string, error) {
+	v, err := l.modules.get(l.readModules)
+	return slices.Clone(v), err
+}
+
+// Listeners implements Host.
+func (l *LiveHost) Listeners() ([]Listener, error) {
+	v, err := l.listeners.get(l.readListeners)
+	return slices.Clone(v), err
+}
+
+// Units implements Host.
+func (l *LiveHost) Units(ctx context.Context) ([]UnitStatus, error) {
+	v, err := l.units.get(func() ([]UnitStatus, error) { return l.systemd.units(ctx) })
+	return slices.Clone(v), err
+}
+
+// Unit implements Host. The unit's properties are shared by all callers and are not to be changed.
+func (l *LiveHost) Unit(ctx context.Context, name string) (Unit, error) {
+	l.mu.Lock()
+	m, ok := l.unit[name]
+	if !ok {
+		m = &memo[Unit]{}
+		l.unit[name] = m
+	}
+	l.mu.Unlock()
+	return m.get(func() (Unit, error) { return l.systemd.unit(ctx, name) })
+}
+
+// Ruleset implements Host. The ruleset is shared by all callers and is not to be changed.
+func (l *LiveHost) Ruleset(ctx context.Context) (Ruleset, error) {
+	return l.ruleset.get(func() (Ruleset, error) { return readRuleset(ctx) })
+}

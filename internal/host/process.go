@@ -1,0 +1,159 @@
+package host
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Process implements Host.
+//
+// The parsers are our own because procfs knows neither hard limits nor the fields Groups,
+// NoNewPrivs and Seccomp, and reading status twice could mix two moments of one process.
+func (l *LiveHost) Process(pid int) (Process, error) {
+	if pid <= 0 {
+		return Process{}, fmt.Errorf("cannot read process %d: not a process id", pid)
+	}
+	dir := "/proc/" + strconv.Itoa(pid)
+	status, err := l.ReadFile(dir + "/status")
+	if err != nil {
+		return Process{}, err
+	}
+	p, err := parseStatus(status)
+	if err != nil {
+		return Process{}, fmt.Errorf("cannot parse %s/status: %w", dir, err)
+	}
+	p.PID = pid
+	limits, err := l.ReadFile(dir + "/limits")
+	if err != nil {
+		return Process{}, err
+	}
+	if p.Limits, err = parseLimits(limits); err != nil {
+		return Process{}, fmt.Errorf("cannot parse %s/limits: %w", dir, err)
+	}
+	return p, nil
+}
+
+// parseStatus reads /proc/PID/status. Every field that Process has must be there, since a missing
+// one would read as zero and zero passes for harmless; but for the Vm fields, which kernel
+// threads lack and which are true zeros there.
+func parseStatus(b []byte) (Process, error) {
+	fields := map[string]string{}
+	for line := range strings.Lines(string(b)) {
+		if k, v, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ":"); ok {
+			fields[k] = strings.TrimSpace(v)
+		}
+	}
+	r := statusReader{fields: fields}
+	p := Process{
+		Name:         r.text("Name"),
+		CapEffective: r.number("CapEff", 16),
+		CapBounding:  r.number("CapBnd", 16),
+		NoNewPrivs:   r.number("NoNewPrivs", 10) != 0,
+		Seccomp:      int(r.number("Seccomp", 10)),
+		VmLckKB:      r.kib("VmLck"),
+		VmSwapKB:     r.kib("VmSwap"),
+		Groups:       r.numbers("Groups"),
+	}
+	copy(p.UIDs[:], r.four("Uid"))
+	copy(p.GIDs[:], r.four("Gid"))
+	return p, r.err
+}
+
+// statusReader keeps the first error, so that the fields can be read in one expression.
+type statusReader struct {
+	fields map[string]string
+	err    error
+}
+
+func (r *statusReader) fail(field string, why error) {
+	if r.err == nil {
+		r.err = fmt.Errorf("field %s: %w", field, why)
+	}
+}
+
+func (r *statusReader) text(field string) string {
+	v, ok := r.fields[field]
+	if !ok {
+		r.fail(field, fmt.Errorf("missing"))
+	}
+	return v
+}
+
+func (r *statusReader) number(field string, base int) uint64 {
+	n, err := strconv.ParseUint(r.text(field), base, 64)
+	if err != nil {
+		r.fail(field, err)
+	}
+	return n
+}
+
+func (r *statusReader) numbers(field string) []uint64 {
+	var out []uint64
+	for _, s := range strings.Fields(r.text(field)) {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			r.fail(field, err)
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+func (r *statusReader) four(field string) []uint64 {
+	n := r.numbers(field)
+	if len(n) != 4 {
+		r.fail(field, fmt.Errorf("%d ids, not 4", len(n)))
+	}
+	return n
+}
+
+func (r *statusReader) kib(field string) uint64 {
+	v, ok := r.fields[field]
+	if !ok {
+		return 0
+	}
+	n, err := strconv.ParseUint(strings.TrimSuffix(v, " kB"), 10, 64)
+	if err != nil {
+		r.fail(field, err)
+	}
+	return n
+}
+
+// parseLimits reads /proc/PID/limits: a name of 25 columns, the soft and the hard limit, the unit.
+func parseLimits(b []byte) (map[string]Limit, error) {
+	const nameWidth = 25
+	out := map[string]Limit{}
+	for line := range strings.Lines(string(b)) {
+		if len(line) < nameWidth {
+			return nil, fmt.Errorf("line %q is too short", line)
+		}
+		name, values := strings.TrimSpace(line[:nameWidth]), strings.Fields(line[nameWidth:])
+		if name == "Limit" {
+			continue
+		}
+		if len(values) < 2 {
+			return nil, fmt.Errorf("line %q has fewer than two limits", line)
+		}
+		soft, err := parseLimit(values[0])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		hard, err := parseLimit(values[1])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		out[name] = Limit{soft, hard}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("no limits")
+	}
+	return out, nil
+}
+
+func parseLimit(s string) (uint64, error) {
+	if s == "unlimited" {
+		return NoLimit, nil
+	}
+	return strconv.ParseUint(s, 10, 64)
+}
