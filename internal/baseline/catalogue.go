@@ -1,0 +1,270 @@
+// Package baseline turns the catalogue of controls into the statement of one profile: every value
+// resolved, canonical JSON, one digest, and the overlay that brings it about. All of it is pure.
+package baseline
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/resource"
+)
+
+// Catalogue is every control that we know, before a profile selects and resolves some of them.
+type Catalogue struct {
+	Parameters []Parameter
+	entries    []entry
+	units      fs.FS // unit files and their kin that every image carries verbatim
+}
+
+// Parameter is a value that a user may choose per image.
+type Parameter struct {
+	Name        string   `yaml:"name"`
+	Default     string   `yaml:"default"`
+	OneOf       []string `yaml:"one_of"`
+	Pattern     string   `yaml:"pattern"` // regular expression for the whole value
+	Description string   `yaml:"description"`
+}
+
+// entry is one control as the catalogue file states it: its resources may still hold ${parameters}.
+type entry struct {
+	file      string
+	line      int
+	id        string
+	family    string
+	title     string
+	severity  control.Severity
+	stage     control.Stage
+	guide     []string
+	refs      []string
+	rationale string
+	fix       string
+	when      map[string][]string
+	resources []*yaml.Node
+}
+
+type controlFile struct {
+	Family     string        `yaml:"family"`
+	Parameters []Parameter   `yaml:"parameters"`
+	Controls   []controlText `yaml:"controls"`
+}
+
+type controlText struct {
+	ID        string               `yaml:"id"`
+	Title     string               `yaml:"title"`
+	Severity  string               `yaml:"severity"`
+	Stage     string               `yaml:"stage"`
+	Guide     []string             `yaml:"guide"`
+	Refs      []string             `yaml:"refs"`
+	Rationale string               `yaml:"rationale"`
+	Fix       string               `yaml:"fix"`
+	When      map[string]yaml.Node `yaml:"when"`
+	Resources []yaml.Node          `yaml:"resources"`
+}
+
+// Parse reads every *.yaml of a directory as one catalogue. units is the tree that the overlay
+// carries verbatim (see Overlay). All mistakes are reported at once, each with file and line.
+func Parse(files fs.FS, units fs.FS) (*Catalogue, error) {
+	names, err := fs.Glob(files, "*.yaml")
+	if err != nil {
+		return nil, err
+	}
+	c := &Catalogue{units: units}
+	var errs []error
+	for _, name := range names {
+		content, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read catalogue file %s: %w", name, err)
+		}
+		errs = append(errs, c.parseFile(name, content)...)
+	}
+	errs = append(errs, c.validate()...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// place is a position that a person can open.
+func place(file string, line int) string { return fmt.Sprintf("%s:%d", file, line) }
+
+func (c *Catalogue) parseFile(name string, content []byte) []error {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(content, &doc); err != nil {
+		return []error{fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))}
+	}
+	if len(doc.Content) == 0 {
+		return []error{fmt.Errorf("%s:1: empty catalogue file", name)}
+	}
+	root := doc.Content[0]
+	var file controlFile
+	if err := decodeStrict(root, &file); err != nil {
+		return []error{inFile(name, err)}
+	}
+	var errs []error
+	if want := strings.TrimSuffix(path.Base(name), ".yaml"); file.Family != want {
+		errs = append(errs, fmt.Errorf("%s: family is %q, the file's name says %q", place(name, root.Line), file.Family, want))
+	}
+	c.Parameters = append(c.Parameters, file.Parameters...)
+	lines := controlLines(root)
+	for i, text := range file.Controls {
+		e, err := text.entry(name, lines[i], file.Family)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.entries = append(c.entries, e)
+	}
+	return errs
+}
+
+// controlLines finds the line on which each control begins.
+func controlLines(root *yaml.Node) []int {
+	var lines []int
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		if root.Content[i].Value == "controls" {
+			for _, item := range root.Content[i+1].Content {
+				lines = append(lines, item.Line)
+			}
+		}
+	}
+	return lines
+}
+
+func (t controlText) entry(file string, line int, family string) (entry, error) {
+	at := place(file, line)
+	e := entry{
+		file: file, line: line, id: t.ID, family: family, title: t.Title, severity: control.Severity(t.Severity),
+		guide: t.Guide, refs: t.Refs, rationale: strings.TrimSpace(t.Rationale), fix: strings.TrimSpace(t.Fix),
+		when: map[string][]string{},
+	}
+	var errs []error
+	complain := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: control %q: "+format, append([]any{at, t.ID}, args...)...))
+	}
+	if !control.ValidID(t.ID) {
+		complain("the id is not a slug of two words or more (like memory-swap-off)")
+	}
+	if t.Title == "" {
+		complain("no title")
+	}
+	if e.severity != control.Must && e.severity != control.Should {
+		complain("severity %q is neither must nor should", t.Severity)
+	}
+	if len(t.Guide) == 0 {
+		complain("no item of the hardening guide (guide: [B4])")
+	}
+	for _, g := range t.Guide {
+		if !guideItem.MatchString(g) {
+			complain("guide item %q is not B1 to B24 or E1 to E12", g)
+		}
+	}
+	if e.rationale == "" {
+		complain("no rationale")
+	}
+	if len(t.Resources) == 0 {
+		complain("no resources: a control that looks at nothing proves nothing")
+	}
+	stage, err := control.ParseStage(t.Stage)
+	if err != nil {
+		complain("%v", err)
+	}
+	e.stage = stage
+	for name, node := range t.When {
+		values, err := oneOrMany(&node)
+		if err != nil {
+			complain("when %s: %v", name, err)
+		}
+		e.when[name] = values
+	}
+	for i := range t.Resources {
+		e.resources = append(e.resources, &t.Resources[i])
+	}
+	return e, errors.Join(errs...)
+}
+
+func oneOrMany(n *yaml.Node) ([]string, error) {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		return []string{n.Value}, nil
+	case yaml.SequenceNode:
+		var out []string
+		for _, item := range n.Content {
+			if item.Kind != yaml.ScalarNode {
+				return nil, fmt.Errorf("line %d: not a plain value", item.Line)
+			}
+			out = append(out, item.Value)
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("line %d: neither a value nor a list of values", n.Line)
+}
+
+// validate checks what no single control can see: ids and parameters across files, and that every
+// resource is sensible with the default parameters.
+func (c *Catalogue) validate() []error {
+	var errs []error
+	seen := map[string]string{}
+	for _, e := range c.entries {
+		at := place(e.file, e.line)
+		if before, ok := seen[e.id]; ok {
+			errs = append(errs, fmt.Errorf("%s: control %q is there already, at %s", at, e.id, before))
+		}
+		seen[e.id] = at
+	}
+	params := map[string]string{}
+	for _, p := range c.Parameters {
+		if _, dup := params[p.Name]; dup {
+			errs = append(errs, fmt.Errorf("parameter %q is declared twice", p.Name))
+		}
+		params[p.Name] = p.Default
+		if err := p.Check(p.Default); err != nil {
+			errs = append(errs, fmt.Errorf("default of %w", err))
+		}
+	}
+	for _, e := range c.entries {
+		for name := range e.when {
+			if _, ok := params[name]; !ok && !slices.Contains(profileFields, name) {
+				errs = append(errs, fmt.Errorf("%s: control %q: when names %q, which is neither a parameter nor one of %s",
+					place(e.file, e.line), e.id, name, strings.Join(profileFields, ", ")))
+			}
+		}
+		for _, n := range e.resources {
+			if _, err := decodeResource(n, params); err != nil {
+				errs = append(errs, inFile(e.file, err))
+			}
+		}
+	}
+	return errs
+}
+
+var profileFields = []string{"server", "platform", "layout", "distribution"}
+
+// decodeResource reads one "kind: {fields}" entry with its parameters filled in.
+func decodeResource(node *yaml.Node, params map[string]string) (control.Resource, error) {
+	if node.Kind != yaml.MappingNode || len(node.Content) != 2 {
+		return nil, &lineError{node.Line, errors.New("a resource is one kind with its fields (- sysctl: {name: …, value: …})")}
+	}
+	kind := node.Content[0].Value
+	res, ok := resource.New(kind)
+	if !ok {
+		return nil, &lineError{node.Line, fmt.Errorf("unknown kind %q (known: %s)", kind, strings.Join(resource.KindNames(), ", "))}
+	}
+	body, err := substitute(node.Content[1], params)
+	if err != nil {
+		return nil, err
+	}
+	if err := decodeStrict(body, res); err != nil {
+		return nil, err
+	}
+	if err := res.Validate(); err != nil {
+		return nil, &lineError{node.Line, fmt.Errorf("%s: %w", kind, err)}
+	}
+	return res, nil
+}

@@ -1,0 +1,127 @@
+package baseline
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/control"
+)
+
+// Known values of a profile's fields. A value that is not here would select nothing by mistake.
+var (
+	Servers       = []string{"vault"}
+	Platforms     = []string{"cloud", "vm", "metal"}
+	Layouts       = []string{"sealed"}
+	Distributions = []string{"debian/trixie", "debian/bookworm"}
+)
+
+// Baseline is the statement of one profile: the controls that apply, every value resolved.
+type Baseline struct {
+	Profile  control.Profile
+	Controls []control.Control
+	static   []staticFile
+}
+
+// Compile selects and resolves the controls of a profile. Parameters that the profile leaves out
+// take their defaults. The result depends on nothing but the catalogue and the profile.
+func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
+	resolved, err := c.resolve(p)
+	if err != nil {
+		return nil, err
+	}
+	b := &Baseline{Profile: resolved}
+	keys := map[control.Key]string{}
+	for _, e := range c.entries {
+		if !e.applies(resolved) {
+			continue
+		}
+		ctl := control.Control{
+			ID: e.id, Family: e.family, Title: e.title, Severity: e.severity, Stage: e.stage,
+			Guide: e.guide, Refs: e.refs, Rationale: e.rationale, Fix: e.fix,
+		}
+		for _, n := range e.resources {
+			res, err := decodeResource(n, resolved.Parameters)
+			if err != nil {
+				return nil, inFile(e.file, err)
+			}
+			if other, taken := keys[res.Key()]; taken {
+				return nil, fmt.Errorf("%s: controls %s and %s both state %s", place(e.file, n.Line), other, e.id, res.Key())
+			}
+			keys[res.Key()] = e.id
+			ctl.Resources = append(ctl.Resources, res)
+		}
+		b.Controls = append(b.Controls, ctl)
+	}
+	slices.SortFunc(b.Controls, func(a, z control.Control) int { return strings.Compare(a.ID, z.ID) })
+	b.static, err = readStatic(c.units)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (c *Catalogue) resolve(p control.Profile) (control.Profile, error) {
+	var errs []error
+	one := func(field, value string, known []string) {
+		if !slices.Contains(known, value) {
+			errs = append(errs, fmt.Errorf("%s %q is not one of %s", field, value, strings.Join(known, ", ")))
+		}
+	}
+	one("server", p.Server, Servers)
+	one("platform", p.Platform, Platforms)
+	one("layout", p.Layout, Layouts)
+	one("distribution", p.Distribution, Distributions)
+
+	values := map[string]string{}
+	declared := map[string]bool{}
+	for _, param := range c.Parameters {
+		declared[param.Name] = true
+		values[param.Name] = param.Default
+		if v, ok := p.Parameters[param.Name]; ok {
+			values[param.Name] = v
+			if err := param.Check(v); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Parameters)) {
+		if !declared[name] {
+			errs = append(errs, fmt.Errorf("unknown parameter %q (known: %s)", name, strings.Join(slices.Sorted(maps.Keys(declared)), ", ")))
+		}
+	}
+	p.Parameters = values
+	return p, errors.Join(errs...)
+}
+
+func (e entry) applies(p control.Profile) bool {
+	for name, allowed := range e.when {
+		value := p.Parameters[name]
+		switch name {
+		case "server":
+			value = p.Server
+		case "platform":
+			value = p.Platform
+		case "layout":
+			value = p.Layout
+		case "distribution":
+			value = p.Distribution
+		}
+		if !slices.Contains(allowed, value) {
+			return false
+		}
+	}
+	return true
+}
+
+// Find gives a control by its id.
+func (b *Baseline) Find(id string) (control.Control, bool) {
+	for _, c := range b.Controls {
+		if c.ID == id {
+			return c, true
+		}
+	}
+	return control.Control{}, false
+}

@@ -1,0 +1,93 @@
+package baseline
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/overlay"
+	"github.com/strongroom/strongroom/internal/resource"
+)
+
+// staticFile is a file of the units tree: its path below that tree is its path on the host.
+type staticFile struct {
+	path    string
+	content []byte
+}
+
+// readStatic lists the units tree. Symlinks cannot be embedded, so a file named X.symlink holds
+// the target of a link named X.
+func readStatic(units fs.FS) ([]staticFile, error) {
+	if units == nil {
+		return nil, nil
+	}
+	var out []staticFile
+	err := fs.WalkDir(units, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(p, ".go") {
+			return err
+		}
+		content, err := fs.ReadFile(units, p)
+		out = append(out, staticFile{"/" + p, content})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read unit files: %w", err)
+	}
+	return out, nil
+}
+
+// Overlay renders the baseline: the files of every control, the unit files that images carry
+// verbatim, and the baseline itself. Binaries are not part of it.
+func (b *Baseline) Overlay() (*overlay.Tree, error) {
+	tree := &overlay.Tree{}
+	var errs []error
+	for _, f := range b.static {
+		fragment := overlay.File(f.path, string(f.content))
+		if link, ok := strings.CutSuffix(f.path, ".symlink"); ok {
+			fragment = overlay.Symlink(link, strings.TrimSpace(string(f.content)))
+		}
+		errs = append(errs, tree.Add("systemd"+f.path, fragment))
+	}
+	for _, c := range b.Controls {
+		for _, r := range c.Resources {
+			fragments, err := r.Render(b.Profile)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("control %s: cannot render %s: %w", c.ID, r.Key(), err))
+			}
+			for _, f := range fragments {
+				errs = append(errs, tree.Add(c.ID, f))
+			}
+		}
+	}
+	j, err := b.JSON()
+	if err != nil {
+		return nil, err
+	}
+	errs = append(errs, tree.Add("baseline", overlay.File(Path, string(j))))
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return tree, nil
+}
+
+// Removals lists the paths that the bake must remove, sorted.
+func (b *Baseline) Removals() []string {
+	var out []string
+	for _, c := range b.Controls {
+		for _, r := range c.Resources {
+			if a, ok := r.(*resource.Absent); ok {
+				out = append(out, a.Path)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Rendered gives the fragments of one resource; the check engine compares them with the host.
+func (b *Baseline) Rendered(r control.Resource) ([]overlay.Fragment, error) {
+	return r.Render(b.Profile)
+}

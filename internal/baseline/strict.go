@@ -1,0 +1,137 @@
+package baseline
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+var guideItem = regexp.MustCompile(`^(B([1-9]|1[0-9]|2[0-4])|E([1-9]|1[0-2]))$`)
+
+// lineError carries the line of a mistake up to where the file's name is known.
+type lineError struct {
+	line int
+	err  error
+}
+
+func (e *lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
+func (e *lineError) Unwrap() error { return e.err }
+
+// inFile puts the file's name before a mistake.
+func inFile(file string, err error) error {
+	var le *lineError
+	if errors.As(err, &le) {
+		return fmt.Errorf("%s: %w", place(file, le.line), le.err)
+	}
+	return fmt.Errorf("%s: %w", file, err)
+}
+
+// decodeStrict is yaml.Node.Decode that refuses keys which the target does not have. The library
+// offers that for whole documents only, and we need it below a node, with its line.
+func decodeStrict(node *yaml.Node, target any) error {
+	if err := knownKeys(node, reflect.TypeOf(target)); err != nil {
+		return err
+	}
+	if err := node.Decode(target); err != nil {
+		var te *yaml.TypeError
+		if errors.As(err, &te) {
+			return &lineError{node.Line, errors.New(strings.Join(te.Errors, "; "))}
+		}
+		return &lineError{node.Line, err}
+	}
+	return nil
+}
+
+var nodeType = reflect.TypeFor[yaml.Node]()
+
+func knownKeys(node *yaml.Node, t reflect.Type) error {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nodeType {
+		return nil
+	}
+	switch {
+	case node.Kind == yaml.AliasNode:
+		return &lineError{node.Line, errors.New("aliases are not allowed: a control must be readable in one place")}
+	case node.Kind == yaml.SequenceNode && t.Kind() == reflect.Slice:
+		for _, item := range node.Content {
+			if err := knownKeys(item, t.Elem()); err != nil {
+				return err
+			}
+		}
+	case node.Kind == yaml.MappingNode && t.Kind() == reflect.Struct:
+		fields := map[string]reflect.Type{}
+		for i := range t.NumField() {
+			name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+			fields[name] = t.Field(i).Type
+		}
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			key := node.Content[i]
+			ft, ok := fields[key.Value]
+			if !ok {
+				return &lineError{key.Line, fmt.Errorf("unknown key %q (known: %s)", key.Value,
+					strings.Join(slices.Sorted(maps.Keys(fields)), ", "))}
+			}
+			if err := knownKeys(node.Content[i+1], ft); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+var parameterUse = regexp.MustCompile(`\$\{([a-z_]+)\}`)
+
+// substitute copies a node with ${parameter} filled in. A value that is nothing but a parameter
+// takes that parameter's type, so that ${api_port} is a number where a number is due.
+func substitute(node *yaml.Node, params map[string]string) (*yaml.Node, error) {
+	out := *node
+	out.Content = nil
+	for _, c := range node.Content {
+		s, err := substitute(c, params)
+		if err != nil {
+			return nil, err
+		}
+		out.Content = append(out.Content, s)
+	}
+	if node.Kind != yaml.ScalarNode || !strings.Contains(node.Value, "${") {
+		return &out, nil
+	}
+	var missing error
+	out.Value = parameterUse.ReplaceAllStringFunc(node.Value, func(use string) string {
+		name := parameterUse.FindStringSubmatch(use)[1]
+		v, ok := params[name]
+		if !ok {
+			missing = &lineError{node.Line, fmt.Errorf("unknown parameter %s", use)}
+		}
+		return v
+	})
+	if parameterUse.FindString(node.Value) == node.Value && node.Style == 0 {
+		out.Tag = "" // let the value decide, as if it had been written here
+	}
+	return &out, missing
+}
+
+// Check reports whether a value is one that the parameter may have.
+func (p Parameter) Check(value string) error {
+	if len(p.OneOf) > 0 && !slices.Contains(p.OneOf, value) {
+		return fmt.Errorf("parameter %s: %q is not one of %s", p.Name, value, strings.Join(p.OneOf, ", "))
+	}
+	if p.Pattern != "" {
+		re, err := regexp.Compile("^(?:" + p.Pattern + ")$")
+		if err != nil {
+			return fmt.Errorf("parameter %s: pattern: %w", p.Name, err)
+		}
+		if !re.MatchString(value) {
+			return fmt.Errorf("parameter %s: %q does not match %s", p.Name, value, p.Pattern)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+package resource
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/overlay"
+)
+
+// Firewall is the whole packet filter of a node: default drop in every direction, and the
+// listed openings. It is rendered as the ruleset that nftables.service loads and verified
+// rule by rule over netlink; anything more, less or other fails.
+type Firewall struct {
+	Inbound  []Opening `yaml:"inbound" json:"inbound"`
+	Outbound []Opening `yaml:"outbound" json:"outbound"`
+	// Sets are filled at boot from node.hcl; each exists once for IPv4 and once for IPv6.
+	Sets []string `yaml:"sets" json:"sets"`
+}
+
+// Opening is one permitted flow.
+type Opening struct {
+	Protocol string `yaml:"protocol" json:"protocol"`       // "tcp", "udp"; "" with a set means any
+	Port     int    `yaml:"port" json:"port,omitempty"`     // destination
+	Source   int    `yaml:"source" json:"source,omitempty"` // source port, where a protocol fixes it (DHCP)
+	// Peer is the other side: a set's name, an address or CIDR, or "" for anyone.
+	Peer string `yaml:"peer" json:"peer,omitempty"`
+}
+
+// FirewallTable is the one table of a node, in the inet family.
+const FirewallTable = "strongroom"
+
+const firewallFile = "/etc/nftables.conf"
+
+var setName = regexp.MustCompile(`^[a-z][a-z_]*$`)
+
+func (f *Firewall) Key() control.Key { return control.Key{Kind: "firewall", Name: FirewallTable} }
+
+func (f *Firewall) Validate() error {
+	var r require
+	for _, s := range f.Sets {
+		r.that(setName.MatchString(s), "set name %q is not lower case letters and underscores", s)
+	}
+	for _, o := range slices.Concat(f.Inbound, f.Outbound) {
+		isSet := slices.Contains(f.Sets, o.Peer)
+		_, isPrefix := parsePeer(o.Peer)
+		r.that(o.Protocol == "tcp" || o.Protocol == "udp" || o.Protocol == "" && isSet, "protocol %q is neither tcp nor udp", o.Protocol)
+		r.that(o.Protocol == "" || o.Port > 0 && o.Port < 65536, "port %d is not between 1 and 65535", o.Port)
+		r.that(o.Protocol != "" || o.Port == 0 && o.Source == 0, "a port needs its protocol")
+		r.that(o.Source >= 0 && o.Source < 65536, "source port %d is not below 65536", o.Source)
+		r.that(o.Peer == "" || isSet || isPrefix, "peer %q is neither a declared set nor an address", o.Peer)
+	}
+	return r.err()
+}
+
+func parsePeer(s string) (netip.Prefix, bool) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), true
+	}
+	p, err := netip.ParsePrefix(s)
+	return p, err == nil
+}
+
+// The rules that every node has. ICMP errors and neighbour discovery are part of IP, not services.
+var (
+	inboundBase = []string{
+		`iifname "lo" accept`,
+		`ct state invalid drop`,
+		`ct state established,related accept`,
+		`icmp type { destination-unreachable, echo-request, time-exceeded, parameter-problem } accept`,
+		`icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept`,
+	}
+	outboundBase = []string{
+		`oifname "lo" accept`,
+		`ct state invalid drop`,
+		`ct state established,related accept`,
+		`icmp type { destination-unreachable, echo-request, time-exceeded, parameter-problem } accept`,
+		`icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept`,
+	}
+)
+
+// chains gives hook → rules in the text form that host.Ruleset reports.
+func (f *Firewall) chains() map[string][]string {
+	return map[string][]string{
+		"input":   append(slices.Clone(inboundBase), f.rules(f.Inbound, "saddr")...),
+		"forward": nil,
+		"output":  append(slices.Clone(outboundBase), f.rules(f.Outbound, "daddr")...),
+	}
+}
+
+var hooks = []string{"input", "forward", "output"}
+
+func (f *Firewall) rules(openings []Opening, side string) []string {
+	var out []string
+	for _, o := range openings {
+		var words []string
+		if o.Source != 0 {
+			words = append(words, fmt.Sprintf("%s sport %d", o.Protocol, o.Source))
+		}
+		if o.Port != 0 {
+			words = append(words, fmt.Sprintf("%s dport %d", o.Protocol, o.Port))
+		}
+		ports := strings.Join(append(words, "accept"), " ")
+		prefix, literal := parsePeer(o.Peer)
+		switch {
+		case o.Peer == "":
+			out = append(out, ports)
+		case literal && prefix.Addr().Is4():
+			out = append(out, "ip "+side+" "+shortPrefix(prefix)+" "+ports)
+		case literal:
+			out = append(out, "ip6 "+side+" "+shortPrefix(prefix)+" "+ports)
+		default:
+			out = append(out,
+				"ip "+side+" @"+o.Peer+"4 "+ports,
+				"ip6 "+side+" @"+o.Peer+"6 "+ports)
+		}
+	}
+	return out
+}
+
+func shortPrefix(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.Masked().String()
+}
+
+func (f *Firewall) Render(control.Profile) ([]overlay.Fragment, error) {
+	var b strings.Builder
+	b.WriteString("#!/usr/sbin/nft -f\n# The sets are empty until hostcheck-configure fills them from node.hcl.\nflush ruleset\n\n")
+	fmt.Fprintf(&b, "table inet %s {\n", FirewallTable)
+	for _, s := range f.Sets {
+		for _, v := range [][2]string{{"4", "ipv4_addr"}, {"6", "ipv6_addr"}} {
+			fmt.Fprintf(&b, "\tset %s%s {\n\t\ttype %s\n\t\tflags interval\n\t\tauto-merge\n\t}\n", s, v[0], v[1])
+		}
+	}
+	chains := f.chains()
+	for _, hook := range hooks {
+		fmt.Fprintf(&b, "\tchain %s {\n\t\ttype filter hook %s priority filter; policy drop;\n", hook, hook)
+		for _, rule := range chains[hook] {
+			fmt.Fprintf(&b, "\t\t%s\n", rule)
+		}
+		b.WriteString("\t}\n")
+	}
+	b.WriteString("}\n")
+	return []overlay.Fragment{
+		{Path: firewallFile, Mode: 0o644, Content: []byte(b.String())},
+		overlay.Symlink("/etc/systemd/system/sysinit.target.wants/nftables.service", "/usr/lib/systemd/system/nftables.service"),
+	}, nil
+}
+
+func (f *Firewall) Verify(ctx context.Context, h host.Host, stage control.Stage) []control.Observation {
+	if !stage.Runs() {
+		return nil
+	}
+	o := effective(f.Key())
+	const source = "netlink nf_tables"
+	ruleset, err := h.Ruleset(ctx)
+	if err != nil {
+		o.unknown(source, "readable", err)
+		return o.out
+	}
+	var ours *host.Table
+	tables := ""
+	for i, t := range ruleset.Tables {
+		tables = join(tables, "", t.Family+" "+t.Name)
+		if t.Family == "inet" && t.Name == FirewallTable {
+			ours = &ruleset.Tables[i]
+		}
+	}
+	if tables == "" {
+		tables = "none"
+	}
+	// A second table can only accept what ours drops in no way, but it can redirect or hide; a
+	// sole tenant has no use for one.
+	o.equal(source+" tables", "inet "+FirewallTable, tables)
+	if ours == nil {
+		return o.out
+	}
+	names := ""
+	want := f.chains()
+	for _, c := range ours.Chains {
+		names = join(names, "", c.Name)
+	}
+	o.judge(source+" chains", strings.Join(hooks, " "), names, sameWords(strings.Join(hooks, " "), strings.ReplaceAll(names, ",", "")))
+	for _, c := range ours.Chains {
+		rules, known := want[c.Name]
+		if !known {
+			continue
+		}
+		where := source + " " + c.Name
+		o.equal(where+" hook and policy", fmt.Sprintf("filter hook %s priority 0 policy drop", c.Name),
+			fmt.Sprintf("%s hook %s priority %d policy %s", c.Type, c.Hook, c.Priority, c.Policy))
+		for i := range max(len(rules), len(c.Rules)) {
+			w, g := at(rules, i), at(c.Rules, i)
+			if w != g {
+				o.judge(fmt.Sprintf("%s rule %d", where, i+1), w, g, false)
+				break // the rest is shifted, and one difference is enough to close the gate
+			}
+		}
+		if slices.Equal(rules, c.Rules) {
+			o.judge(where+" rules", fmt.Sprintf("%d as stated", len(rules)), fmt.Sprintf("%d as stated", len(c.Rules)), true)
+		}
+	}
+	return o.out
+}
+
+func at(list []string, i int) string {
+	if i < len(list) {
+		return list[i]
+	}
+	return "no rule"
+}

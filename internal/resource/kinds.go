@@ -1,0 +1,51 @@
+// Package resource holds the kinds of desired state, one file each, with Render and Verify side
+// by side. A new kind is one file and one line in [Kinds].
+package resource
+
+import (
+	"github.com/strongroom/strongroom/internal/control"
+)
+
+// Kind makes the empty resource that a catalogue entry or a baseline entry is decoded into.
+type Kind struct {
+	Name string
+	New  func() control.Resource
+}
+
+// Kinds is every kind that this binary knows, in the order of the documentation. It is an
+// explicit list: a forgotten registration would drop a kind without a sound.
+var Kinds = []Kind{
+	{"sysctl", func() control.Resource { return new(Sysctl) }},
+	{"swap", func() control.Resource { return new(Swap) }},
+	{"file", func() control.Resource { return new(File) }},
+	{"absent", func() control.Resource { return new(Absent) }},
+	{"mount", func() control.Resource { return new(Mount) }},
+	{"kernel_argument", func() control.Resource { return new(KernelArgument) }},
+	{"kernel_module", func() control.Resource { return new(KernelModule) }},
+	{"unit_state", func() control.Resource { return new(UnitState) }},
+	{"unit_property", func() control.Resource { return new(UnitProperty) }},
+	{"account", func() control.Resource { return new(Account) }},
+	{"listener", func() control.Resource { return new(Listener) }},
+	{"firewall", func() control.Resource { return new(Firewall) }},
+	{"process_limits", func() control.Resource { return new(ProcessLimits) }},
+	{"vault_config", func() control.Resource { return new(VaultConfig) }},
+}
+
+// New gives the empty resource of a kind.
+func New(kind string) (control.Resource, bool) {
+	for _, k := range Kinds {
+		if k.Name == kind {
+			return k.New(), true
+		}
+	}
+	return nil, false
+}
+
+// KindNames lists the known kinds, for error messages.
+func KindNames() []string {
+	names := make([]string, len(Kinds))
+	for i, k := range Kinds {
+		names[i] = k.Name
+	}
+	return names
+}

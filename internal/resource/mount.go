@@ -1,0 +1,116 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/overlay"
+)
+
+// Mount is a mount point with the options it must have. With What it is also rendered as a mount
+// unit; without it the kernel, systemd or the verity generator mounts it and only the state is judged.
+type Mount struct {
+	Point   string   `yaml:"point" json:"point"`
+	What    string   `yaml:"what" json:"what,omitempty"` // "/dev/disk/by-partlabel/vault"
+	FSType  string   `yaml:"fstype" json:"fstype,omitempty"`
+	Options []string `yaml:"options" json:"options,omitempty"` // must all be in effect
+	// Verity asks that the block device is a dm-verity target, so that the kernel checks every read.
+	Verity bool `yaml:"verity" json:"verity,omitempty"`
+	// After names units that must have run first, such as the one that creates the file system.
+	After []string `yaml:"after" json:"after,omitempty"`
+	// MakeDirectories are created in the fresh file system's place by tmpfiles, so not stated here.
+}
+
+func (m *Mount) Key() control.Key { return control.Key{Kind: "mount", Name: m.Point} }
+
+func (m *Mount) Validate() error {
+	var r require
+	r.that(path.IsAbs(m.Point) && path.Clean(m.Point) == m.Point, "point %q is not absolute and clean", m.Point)
+	r.that(m.What == "" || m.FSType != "", "a mount that is rendered (what: %s) needs its fstype", m.What)
+	r.that(m.What != "" || len(m.After) == 0, "after needs what: nothing is rendered otherwise")
+	for _, o := range m.Options {
+		r.that(o != "" && !strings.ContainsAny(o, ", \n"), "option %q is not a single mount option", o)
+	}
+	r.that(len(m.Options) > 0 || m.Verity || m.FSType != "", "nothing is stated about %s", m.Point)
+	return r.err()
+}
+
+// unit is the systemd name of the mount point; the points of the catalogue need no escaping but
+// the separator.
+func (m *Mount) unit() string {
+	return strings.ReplaceAll(strings.Trim(m.Point, "/"), "/", "-") + ".mount"
+}
+
+func (m *Mount) Render(control.Profile) ([]overlay.Fragment, error) {
+	if m.What == "" {
+		return nil, nil
+	}
+	if strings.Contains(m.Point, "-") {
+		return nil, fmt.Errorf("cannot name the mount unit of %s: a dash needs escaping", m.Point)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "[Unit]\nDescription=%s of the node\nBefore=local-fs.target\n", m.Point)
+	for _, a := range m.After {
+		fmt.Fprintf(&b, "After=%s\n", a)
+	}
+	fmt.Fprintf(&b, "\n[Mount]\nWhat=%s\nWhere=%s\nType=%s\nOptions=%s\n", m.What, m.Point, m.FSType, strings.Join(m.Options, ","))
+	return []overlay.Fragment{
+		overlay.File("/usr/lib/systemd/system/"+m.unit(), b.String()),
+		overlay.Symlink("/usr/lib/systemd/system/local-fs.target.requires/"+m.unit(), "../"+m.unit()),
+	}, nil
+}
+
+func (m *Mount) Verify(_ context.Context, h host.Host, stage control.Stage) []control.Observation {
+	if !stage.Runs() {
+		return nil
+	}
+	o := effective(m.Key())
+	const source = "/proc/self/mountinfo"
+	mounts, err := h.Mounts()
+	if err != nil {
+		o.unknown(source, m.Point+" mounted", err)
+		return o.out
+	}
+	var found *host.Mount
+	for i := range mounts { // the last one on a point is the one that is seen
+		if mounts[i].Point == m.Point {
+			found = &mounts[i]
+		}
+	}
+	if found == nil {
+		o.judge(source, m.Point+" mounted", "not a mount point", false)
+		return o.out
+	}
+	if m.FSType != "" {
+		o.equal(source+" "+m.Point+" type", m.FSType, found.FSType)
+	}
+	for _, want := range m.Options {
+		if !slices.Contains(found.Options, want) {
+			o.judge(source+" "+m.Point, want, strings.Join(found.Options, ","), false)
+		}
+	}
+	if len(m.Options) > 0 && len(o.out) == 0 || len(o.out) == 1 && o.out[0].Outcome == control.Pass {
+		o.judge(source+" "+m.Point, strings.Join(m.Options, ","), strings.Join(found.Options, ","), true)
+	}
+	if m.Verity {
+		uuid := "/sys/dev/block/" + found.Device + "/dm/uuid"
+		got, err := h.ReadFile(uuid)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			o.judge(uuid, "CRYPT-VERITY-…", "not a device-mapper device: "+found.Source, false)
+		case err != nil:
+			o.unknown(uuid, "CRYPT-VERITY-…", err)
+		default:
+			v := strings.TrimSpace(string(got))
+			o.judge(uuid, "CRYPT-VERITY-…", v, strings.HasPrefix(v, "CRYPT-VERITY-"))
+		}
+	}
+	return o.out
+}

@@ -1,0 +1,152 @@
+package resource
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/overlay"
+)
+
+// UnitProperty states settings of one section of a unit. It is rendered as a drop-in and verified
+// against what systemd has loaded, so that another drop-in that undoes it is seen.
+type UnitProperty struct {
+	Unit       string            `yaml:"unit" json:"unit"`
+	Name       string            `yaml:"name" json:"name"`       // of the drop-in: "sandbox"
+	Section    string            `yaml:"section" json:"section"` // "Unit", "Service", "Socket"
+	Properties map[string]string `yaml:"properties" json:"properties"`
+}
+
+var dropInName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+func (u *UnitProperty) Key() control.Key {
+	return control.Key{Kind: "unit_property", Name: u.Unit + "/" + u.Name}
+}
+
+func (u *UnitProperty) Validate() error {
+	var r require
+	r.that(unitName.MatchString(u.Unit), "unit %q is not a unit name with its type", u.Unit)
+	r.that(dropInName.MatchString(u.Name), "name %q is not a slug", u.Name)
+	r.that(slices.Contains([]string{"Unit", "Service", "Socket", "Mount"}, u.Section), "section %q is not Unit, Service, Socket or Mount", u.Section)
+	r.that(len(u.Properties) > 0, "no properties")
+	for k, v := range u.Properties {
+		r.that(regexp.MustCompile(`^[A-Z][A-Za-z]+$`).MatchString(k), "property %q is not a systemd setting", k)
+		r.that(!strings.Contains(v, "\n"), "property %s has more than one line", k)
+	}
+	return r.err()
+}
+
+func (u *UnitProperty) Render(control.Profile) ([]overlay.Fragment, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[%s]\n", u.Section)
+	for _, k := range slices.Sorted(maps.Keys(u.Properties)) {
+		fmt.Fprintf(&b, "%s=%s\n", k, u.Properties[k])
+	}
+	return []overlay.Fragment{overlay.File("/usr/lib/systemd/system/"+u.Unit+".d/50-"+u.Name+".conf", b.String())}, nil
+}
+
+func (u *UnitProperty) Verify(ctx context.Context, h host.Host, stage control.Stage) []control.Observation {
+	if !stage.Runs() {
+		return nil
+	}
+	o := effective(u.Key())
+	unit, err := h.Unit(ctx, u.Unit)
+	for _, k := range slices.Sorted(maps.Keys(u.Properties)) {
+		want := u.Properties[k]
+		source := "org.freedesktop.systemd1 " + u.Unit + " " + k
+		if err != nil {
+			o.unknown(source, want, err)
+			continue
+		}
+		if unit.LoadState != "loaded" {
+			o.judge(source, want, "unit "+unit.LoadState, false)
+			continue
+		}
+		got, ok := unit.Properties[k]
+		if !ok {
+			// systemd of this version has no such property: it cannot be judged, and what
+			// cannot be judged does not pass.
+			o.unknown(source, want, fmt.Errorf("this systemd shows no property %s", k))
+			continue
+		}
+		o.judge(source, want, got, sameProperty(k, want, got))
+	}
+	return o.out
+}
+
+// sameProperty compares a setting as unit files write it with its canonical text on the bus.
+func sameProperty(name, want, got string) bool {
+	switch name {
+	case "Requires", "Wants", "After", "Before", "RequiredBy", "ReadWritePaths", "ReadOnlyPaths", "BindReadOnlyPaths",
+		"InaccessiblePaths", "ExecPaths", "NoExecPaths", "LoadCredential":
+		// systemd adds to these by itself (default dependencies), so containment is what is meant.
+		have := strings.Fields(got)
+		for _, w := range strings.Fields(want) {
+			if !slices.Contains(have, w) {
+				return false
+			}
+		}
+		return true
+	case "SystemCallFilter":
+		return sameSystemCallFilter(want, got)
+	case "RestrictAddressFamilies", "SystemCallArchitectures":
+		return sameWords(want, got)
+	case "CapabilityBoundingSet", "AmbientCapabilities":
+		return sameWords(strings.ToLower(want), strings.ToLower(got))
+	case "UMask":
+		w, err := strconv.ParseUint(want, 8, 32)
+		g, err2 := strconv.ParseUint(got, 10, 32)
+		return err == nil && err2 == nil && w == g
+	case "KillSignal":
+		return want == got || signalNumber[want] == got
+	}
+	return boolean(want) == boolean(got)
+}
+
+var signalNumber = map[string]string{"SIGINT": "2", "SIGTERM": "15"}
+
+// boolean folds the spellings that unit files allow.
+func boolean(v string) string {
+	switch v {
+	case "true", "on", "1":
+		if v == "1" {
+			return v // a number as well
+		}
+		return "yes"
+	case "false", "off":
+		return "no"
+	}
+	return v
+}
+
+func sameWords(a, b string) bool {
+	as, bs := strings.Fields(a), strings.Fields(b)
+	slices.Sort(as)
+	slices.Sort(bs)
+	return slices.Equal(slices.Compact(as), slices.Compact(bs))
+}
+
+// sameSystemCallFilter: the bus shows the filter expanded to single calls. An allow-list of the
+// catalogue names one group; it is in effect when the bus shows an allow-list that lacks what
+// that group exists to exclude. The process's own seccomp mode is proven by process_limits.
+func sameSystemCallFilter(want, got string) bool {
+	if strings.HasPrefix(want, "~") != strings.HasPrefix(got, "~") {
+		return false
+	}
+	calls := strings.Fields(strings.TrimPrefix(got, "~"))
+	if len(calls) < 2 {
+		return false
+	}
+	for _, c := range []string{"ptrace", "mount", "init_module", "kexec_load", "reboot", "swapon", "bpf"} {
+		if slices.Contains(calls, c) || slices.Contains(calls, c+":EPERM") {
+			return false
+		}
+	}
+	return slices.Contains(calls, "read") && slices.Contains(calls, "futex")
+}
