@@ -1,6 +1,7 @@
 package baseline
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -55,7 +56,9 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 		}
 		b.Controls = append(b.Controls, ctl)
 	}
-	slices.SortFunc(b.Controls, func(a, z control.Control) int { return strings.Compare(a.ID, z.ID) })
+	slices.SortFunc(b.Controls, func(a, z control.Control) int {
+		return cmp.Or(strings.Compare(a.Family, z.Family), strings.Compare(a.ID, z.ID))
+	})
 	b.static, err = readStatic(c.units)
 	if err != nil {
 		return nil, err

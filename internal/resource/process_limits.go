@@ -18,7 +18,8 @@ import (
 // whatever the unit says later.
 type ProcessLimits struct {
 	Unit   string            `yaml:"unit" json:"unit"`
-	Limits map[string]string `yaml:"limits" json:"limits"` // core, memlock, nofile → number or "infinity"
+	Name   string            `yaml:"name" json:"name"`               // what these limits are about; unique for the unit
+	Limits map[string]string `yaml:"limits" json:"limits,omitempty"` // core, memlock, nofile → number or "infinity"
 	// Confined asks that all four user ids are unprivileged, that no execve can gain privileges,
 	// and that a seccomp filter is in force.
 	Confined bool `yaml:"confined" json:"confined,omitempty"`
@@ -32,12 +33,15 @@ var limitNames = map[string][2]string{
 	"nproc":   {"LimitNPROC", "Max processes"},
 }
 
-func (p *ProcessLimits) Key() control.Key { return control.Key{Kind: "process_limits", Name: p.Unit} }
+func (p *ProcessLimits) Key() control.Key {
+	return control.Key{Kind: "process_limits", Name: p.Unit + "/" + p.Name}
+}
 
 func (p *ProcessLimits) Validate() error {
 	var r require
 	r.that(strings.HasSuffix(p.Unit, ".service"), "unit %q is not a service", p.Unit)
-	r.that(len(p.Limits) > 0, "no limits")
+	r.that(slugName.MatchString(p.Name), "name %q is not a slug", p.Name)
+	r.that(len(p.Limits) > 0 || p.Confined, "no limits")
 	for name, v := range p.Limits {
 		_, known := limitNames[name]
 		r.that(known, "limit %q is not one of core, memlock, nofile, nproc", name)
@@ -55,12 +59,15 @@ func parseLimit(v string) (uint64, error) {
 }
 
 func (p *ProcessLimits) Render(control.Profile) ([]overlay.Fragment, error) {
+	if len(p.Limits) == 0 {
+		return nil, nil
+	}
 	var b strings.Builder
 	b.WriteString("[Service]\n")
 	for _, name := range slices.Sorted(maps.Keys(p.Limits)) {
 		fmt.Fprintf(&b, "%s=%s\n", limitNames[name][0], p.Limits[name])
 	}
-	return []overlay.Fragment{overlay.File("/usr/lib/systemd/system/"+p.Unit+".d/50-limits.conf", b.String())}, nil
+	return []overlay.Fragment{overlay.File("/usr/lib/systemd/system/"+p.Unit+".d/50-limits-"+p.Name+".conf", b.String())}, nil
 }
 
 func (p *ProcessLimits) Verify(ctx context.Context, h host.Host, stage control.Stage) []control.Observation {

@@ -38,7 +38,7 @@ func (s *Sysctl) Validate() error {
 	return r.err()
 }
 
-func (s *Sysctl) fragmentName() string { return "60-strongroom-" + s.Name + ".conf" }
+func (s *Sysctl) fragmentName() string { return "99-strongroom-" + s.Name + ".conf" }
 
 func (s *Sysctl) Render(control.Profile) ([]overlay.Fragment, error) {
 	prefix := ""

@@ -23,7 +23,8 @@ type UnitProperty struct {
 	Properties map[string]string `yaml:"properties" json:"properties"`
 }
 
-var dropInName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+// slugName is the name of one statement among several about the same object.
+var slugName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
 func (u *UnitProperty) Key() control.Key {
 	return control.Key{Kind: "unit_property", Name: u.Unit + "/" + u.Name}
@@ -32,7 +33,7 @@ func (u *UnitProperty) Key() control.Key {
 func (u *UnitProperty) Validate() error {
 	var r require
 	r.that(unitName.MatchString(u.Unit), "unit %q is not a unit name with its type", u.Unit)
-	r.that(dropInName.MatchString(u.Name), "name %q is not a slug", u.Name)
+	r.that(slugName.MatchString(u.Name), "name %q is not a slug", u.Name)
 	r.that(slices.Contains([]string{"Unit", "Service", "Socket", "Mount"}, u.Section), "section %q is not Unit, Service, Socket or Mount", u.Section)
 	r.that(len(u.Properties) > 0, "no properties")
 	for k, v := range u.Properties {

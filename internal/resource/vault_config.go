@@ -23,17 +23,21 @@ import (
 // in a tree.
 type VaultConfig struct {
 	Path string `yaml:"path" json:"path"`
+	Name string `yaml:"name" json:"name"` // what these settings are about; unique for the path
 	// Require maps a setting ("disable_mlock", "listener.tcp.tls_min_version") to its value.
 	Require map[string]string `yaml:"require" json:"require,omitempty"`
 	// Forbid lists settings and blocks that must not appear ("storage.raft.retry_join").
 	Forbid []string `yaml:"forbid" json:"forbid,omitempty"`
 }
 
-func (v *VaultConfig) Key() control.Key { return control.Key{Kind: "vault_config", Name: v.Path} }
+func (v *VaultConfig) Key() control.Key {
+	return control.Key{Kind: "vault_config", Name: v.Path + "#" + v.Name}
+}
 
 func (v *VaultConfig) Validate() error {
 	var r require
 	r.that(path.IsAbs(v.Path) && path.Clean(v.Path) == v.Path, "path %q is not absolute and clean", v.Path)
+	r.that(slugName.MatchString(v.Name), "name %q is not a slug", v.Name)
 	r.that(len(v.Require)+len(v.Forbid) > 0, "nothing is required or forbidden")
 	for _, f := range v.Forbid {
 		_, both := v.Require[f]

@@ -1,0 +1,155 @@
+// Package check judges a host against a baseline: bounded concurrency, a time-out for each
+// control, and a panic in one check is an unknown of that control, never a pass or a crash.
+package check
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/baseline"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host"
+)
+
+// Options of a run. The zero value is usable.
+type Options struct {
+	Parallel int           // controls at once; 0 means 4
+	Timeout  time.Duration // for one control; 0 means 5 s
+	Now      func() time.Time
+}
+
+// Verdict is the gate's answer.
+type Verdict string
+
+const (
+	Pass    Verdict = "pass"    // every must control passes or is pending
+	Fail    Verdict = "fail"    // a must control failed
+	Unknown Verdict = "unknown" // no must control failed, but of one nothing could be said
+)
+
+// Report is the result of a run. internal/report writes it in the formats that people and
+// programs read.
+type Report struct {
+	Baseline string // digest of the baseline's bytes
+	Profile  control.Profile
+	Stage    control.Stage
+	Verdict  Verdict
+	Identity Identity
+	Started  time.Time
+	Duration time.Duration
+	Controls []ControlResult
+}
+
+// Identity says which machine and image was judged. Fields that the host does not tell are empty.
+type Identity struct {
+	MachineID    string
+	NodeID       string
+	ImageID      string
+	ImageVersion string
+	RootHash     string
+	Kernel       string
+}
+
+// ControlResult is what a run found out about one control.
+type ControlResult struct {
+	Control      control.Control
+	Outcome      control.Outcome
+	Observations []control.Observation
+}
+
+// Run judges a host. digest is that of the baseline's bytes as they were read. A cancelled
+// context makes the rest unknown.
+func Run(ctx context.Context, b *baseline.Baseline, digest string, h host.Host, stage control.Stage, opts Options) *Report {
+	now := opts.Now
+	if now == nil {
+		now = time.Now
+	}
+	r := &Report{Baseline: digest, Profile: b.Profile, Stage: stage, Started: now().UTC(), Controls: make([]ControlResult, len(b.Controls))}
+	slots := make(chan struct{}, max(1, orDefault(opts.Parallel, 4)))
+	var wg sync.WaitGroup
+	for i, c := range b.Controls {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			cctx, cancel := context.WithTimeout(ctx, orDefault(opts.Timeout, 5*time.Second))
+			defer cancel()
+			obs := judge(cctx, b, c, h, stage)
+			r.Controls[i] = ControlResult{Control: c, Outcome: control.Worst(obs), Observations: obs}
+		})
+	}
+	wg.Wait()
+	r.Identity = identify(h, stage)
+	r.Verdict = verdict(r.Controls)
+	r.Duration = now().Sub(r.Started)
+	return r
+}
+
+func orDefault[T int | time.Duration](v, d T) T {
+	if v == 0 {
+		return d
+	}
+	return v
+}
+
+func verdict(results []ControlResult) Verdict {
+	v := Pass
+	for _, c := range results {
+		if c.Control.Severity != control.Must {
+			continue
+		}
+		switch c.Outcome {
+		case control.Fail:
+			return Fail
+		case control.Unknown:
+			v = Unknown
+		}
+	}
+	return v
+}
+
+// judge runs one control in its own goroutine, so that a check which hangs in a system call
+// costs its time-out and not the boot.
+func judge(ctx context.Context, b *baseline.Baseline, c control.Control, h host.Host, stage control.Stage) []control.Observation {
+	done := make(chan []control.Observation, 1)
+	go func() {
+		var obs []control.Observation
+		defer func() {
+			if p := recover(); p != nil {
+				obs = append(obs, unknown(c, fmt.Errorf("panic: %v\n%s", p, debug.Stack())))
+			}
+			done <- obs
+		}()
+		for _, res := range c.Resources {
+			obs = append(obs, compareFragments(b, res, h)...)
+			if stage.Runs() && stage < c.Stage {
+				obs = append(obs, res.Verify(ctx, h, control.StageImage)...)
+				obs = append(obs, pending(res, c.Stage))
+				continue
+			}
+			obs = append(obs, res.Verify(ctx, h, stage)...)
+			if !stage.Runs() {
+				obs = append(obs, pending(res, c.Stage))
+			}
+		}
+	}()
+	select {
+	case obs := <-done:
+		return obs
+	case <-ctx.Done():
+		return []control.Observation{unknown(c, fmt.Errorf("gave up: %w", ctx.Err()))}
+	}
+}
+
+func unknown(c control.Control, err error) control.Observation {
+	return control.Observation{Resource: c.Resources[0].Key(), Layer: control.Effective, Outcome: control.Unknown, Source: "hostcheck", Err: err}
+}
+
+func pending(res control.Resource, stage control.Stage) control.Observation {
+	return control.Observation{
+		Resource: res.Key(), Layer: control.Effective, Outcome: control.Pending,
+		Source: "stage " + stage.String(), Want: "judged at stage " + stage.String(),
+	}
+}
