@@ -1,0 +1,60 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Disk is the disk of one machine: a copy-on-write layer over an image that is never written
+// to. A machine that boots twice on the same Disk finds what it left there.
+type Disk struct {
+	Path string // qcow2
+}
+
+// NewDisk puts a fresh layer over an image (raw or qcow2, by its suffix) into dir. The layer
+// and everything the guest writes go with dir.
+func NewDisk(ctx context.Context, dir, image string) (*Disk, error) {
+	image, err := filepath.Abs(image) // a relative backing file is looked up beside the layer
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(image); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no image at %s\nhint: bake it with `make image`", image)
+	} else if err != nil {
+		return nil, fmt.Errorf("cannot read the image: %w", err)
+	}
+	format := "raw"
+	if strings.HasSuffix(image, ".qcow2") {
+		format = "qcow2"
+	}
+	file, err := os.CreateTemp(dir, "disk-*.qcow2")
+	if err != nil {
+		return nil, fmt.Errorf("cannot create a disk: %w", err)
+	}
+	file.Close()
+	disk := &Disk{Path: file.Name()}
+	return disk, run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-b", image, "-F", format, disk.Path)
+}
+
+// SetByte replaces one byte, leaving the image below as it is.
+func (d *Disk) SetByte(ctx context.Context, offset int64, value byte) error {
+	return run(ctx, "qemu-io", "-f", "qcow2", "-c", fmt.Sprintf("write -P %d %d 1", value, offset), d.Path)
+}
+
+func run(ctx context.Context, name string, arguments ...string) error {
+	output, err := exec.CommandContext(ctx, name, arguments...).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("%w\nhint: install what is missing with `make deps`", err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(output))
+	}
+	return nil
+}

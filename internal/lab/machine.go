@@ -1,0 +1,280 @@
+package lab
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The TCP ports of a node that the lab talks to.
+const (
+	PortSSH       = 22 // must be closed
+	PortAPI       = 8200
+	PortRaft      = 8201
+	PortTelemetry = 9810
+)
+
+// The addresses of QEMU's user network, as the guest sees them.
+const (
+	GuestAddress   = "10.0.2.15"
+	GatewayAddress = "10.0.2.2" // forwarded connections come from here
+)
+
+// Config says what machine to start.
+type Config struct {
+	Disk        *Disk
+	UUID        string       // firmware UUID, from which the guest derives its machine id
+	Credentials []Credential // systemd credentials, by SMBIOS
+	MemoryMiB   int          // default 2048
+	CPUs        int          // default 2
+	Forwards    []int        // guest TCP ports to reach from the host; default the four of this package
+	ConsoleLog  string       // file for the serial console; default inside the machine's own directory
+	Live        io.Writer    // what the console shows, as it comes; may be nil
+	Log         *slog.Logger
+}
+
+// Machine is a running virtual machine.
+type Machine struct {
+	config   Config
+	dir      string // monitor socket, firmware variables, credentials, packets
+	console  *console
+	stderr   bytes.Buffer
+	monitor  *monitor
+	started  time.Time
+	forwards map[int]int // guest port → host port
+
+	cancel  context.CancelFunc // kills QEMU; nil before it was started
+	done    chan struct{}      // QEMU has ended
+	exitErr error              // valid after done
+
+	mu       sync.Mutex
+	shutdown *Shutdown
+	closing  sync.Once
+}
+
+// Shutdown says how a machine went down.
+type Shutdown struct {
+	Guest  bool   `json:"guest"`  // the guest asked for it
+	Reason string `json:"reason"` // "guest-shutdown", "guest-reset", "guest-panic", "host-qmp-quit", …
+}
+
+// ErrStopped means that the machine is not running any more.
+var ErrStopped = errors.New("the machine has stopped")
+
+// Start boots a machine and returns as soon as its processors run. When ctx ends, so does the
+// machine. The caller closes it.
+func Start(ctx context.Context, config Config) (_ *Machine, err error) {
+	config.MemoryMiB = cmp.Or(config.MemoryMiB, 2048)
+	config.CPUs = cmp.Or(config.CPUs, 2)
+	if config.Forwards == nil {
+		config.Forwards = []int{PortSSH, PortAPI, PortRaft, PortTelemetry}
+	}
+	// A directory of its own outside the working tree, with a short name: the path of a unix
+	// socket may have 107 bytes.
+	dir, err := os.MkdirTemp("", "strongroom-vm-")
+	if err != nil {
+		return nil, fmt.Errorf("cannot create a directory for the machine: %w", err)
+	}
+	m := &Machine{config: config, dir: dir, done: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	if m.console, err = newConsole(cmp.Or(config.ConsoleLog, filepath.Join(dir, "console.log")), config.Live); err != nil {
+		return nil, err
+	}
+	arguments, err := m.arguments()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.spawn(ctx, arguments); err != nil {
+		return nil, err
+	}
+	// The monitor is there within milliseconds, or QEMU has refused its arguments.
+	starting, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	stop := m.cancelOnExit(cancel)
+	defer stop()
+	if m.monitor, err = dialMonitor(starting, m.socket(), m.event); err != nil {
+		return nil, m.explain(err)
+	}
+	if m.forwards, err = m.readForwards(starting); err != nil {
+		return nil, m.explain(err)
+	}
+	// Only now: no event of the boot is missed.
+	if err := m.monitor.execute(starting, "cont", nil, nil); err != nil {
+		return nil, m.explain(err)
+	}
+	m.started = time.Now()
+	config.Log.DebugContext(ctx, "machine started", "uuid", config.UUID, "console", m.console.log.Name(), "forwards", fmt.Sprint(m.forwards))
+	return m, nil
+}
+
+// spawn starts QEMU and a goroutine that waits for its end.
+func (m *Machine) spawn(ctx context.Context, arguments []string) error {
+	ctx, m.cancel = context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", arguments...)
+	cmd.Stdout = m.console
+	cmd.Stderr = &m.stderr
+	cmd.WaitDelay = 5 * time.Second
+	// The machine dies with the lab, even when the lab is killed. The signal is sent when the
+	// thread that started the process ends, and Go ends idle threads whose goroutine was
+	// locked; so the goroutine below keeps its thread until QEMU has ended.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error, 1)
+	go func() {
+		defer close(m.done)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			m.exitErr = cmd.Wait()
+		}
+	}()
+	err := <-started
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("%w\nhint: install what is missing with `make deps`", err)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot start QEMU: %w", err)
+	}
+	return nil
+}
+
+// cancelOnExit calls cancel when QEMU ends, until the returned function is called.
+func (m *Machine) cancelOnExit(cancel context.CancelFunc) (stop func()) {
+	stopped := make(chan struct{})
+	go func() {
+		select {
+		case <-m.done:
+			cancel()
+		case <-stopped:
+		}
+	}()
+	return sync.OnceFunc(func() { close(stopped) })
+}
+
+// explain adds what QEMU wrote to stderr, if it has ended.
+func (m *Machine) explain(err error) error {
+	select {
+	case <-m.done:
+		if text := bytes.TrimSpace(m.stderr.Bytes()); len(text) > 0 {
+			return fmt.Errorf("QEMU has ended: %s", text)
+		}
+		return fmt.Errorf("QEMU has ended (%v): %w", m.exitErr, err)
+	default:
+		return err
+	}
+}
+
+// event notes how the machine ends.
+func (m *Machine) event(name string, data json.RawMessage) {
+	m.config.Log.Debug("machine event", "event", name, "data", string(data))
+	if name != "SHUTDOWN" {
+		return
+	}
+	var shutdown Shutdown
+	if json.Unmarshal(data, &shutdown) == nil {
+		m.mu.Lock()
+		m.shutdown = &shutdown
+		m.mu.Unlock()
+	}
+}
+
+// Address is where a guest port is reached from the host. The port must be among the forwards.
+func (m *Machine) Address(guestPort int) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(m.forwards[guestPort]))
+}
+
+// LastLine is the last line of the console, for progress messages.
+func (m *Machine) LastLine() string { return m.console.LastLine() }
+
+// ConsoleLog is the file with everything that the guest wrote to its serial console.
+func (m *Machine) ConsoleLog() string { return m.console.log.Name() }
+
+// Uptime is the time since the processors were started.
+func (m *Machine) Uptime() time.Duration { return time.Since(m.started) }
+
+// Done is closed when the machine has stopped.
+func (m *Machine) Done() <-chan struct{} { return m.done }
+
+// Status is QEMU's word for the state of the machine: "running", "internal-error", ….
+func (m *Machine) Status(ctx context.Context) (string, error) {
+	var status struct {
+		Status string `json:"status"`
+	}
+	err := m.monitor.execute(ctx, "query-status", nil, &status)
+	return status.Status, err
+}
+
+// Wait waits until the machine has stopped and says how.
+func (m *Machine) Wait(ctx context.Context) (Shutdown, error) {
+	select {
+	case <-ctx.Done():
+		return Shutdown{}, fmt.Errorf("the machine still runs: %w", context.Cause(ctx))
+	case <-m.done:
+	}
+	// The event was sent before QEMU ended, and is read up to the end of the connection.
+	<-m.monitor.closed
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shutdown == nil {
+		return Shutdown{}, m.explain(ErrStopped)
+	}
+	return *m.shutdown, nil
+}
+
+// PowerButton presses the ACPI power button. What the guest makes of it, Wait tells.
+func (m *Machine) PowerButton(ctx context.Context) error {
+	return m.monitor.execute(ctx, "system_powerdown", nil, nil)
+}
+
+// Close ends the machine at once, if it still runs, and removes everything but its disk and a
+// console log that the caller named. It may be called twice.
+func (m *Machine) Close() error {
+	var err error
+	m.closing.Do(func() {
+		if m.monitor != nil {
+			m.quit()
+			defer m.monitor.Close()
+		}
+		if m.cancel != nil {
+			m.cancel()
+			<-m.done
+		}
+		if m.console != nil {
+			m.console.Close()
+		}
+		err = os.RemoveAll(m.dir)
+	})
+	return err
+}
+
+// quit lets QEMU end by itself: asked to, it flushes the disk, and killed it does not.
+func (m *Machine) quit() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if m.monitor.execute(ctx, "quit", nil, nil) != nil {
+		return // it has ended before, or does not answer any more
+	}
+	select {
+	case <-m.done:
+	case <-ctx.Done():
+	}
+}
