@@ -1,0 +1,108 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Assembly is one bake in progress. The steps are called once each and in the order of their
+// declaration: BaseTree, ApplyOverlay, any number of Command, Upload and Download, Seal, Inspect,
+// RootFilesystem, Verity, Initrd, UnifiedKernel, Disk, Convert, Manifest, Publish. Close is
+// called in any case.
+type Assembly struct {
+	spec    Spec
+	distro  distribution
+	log     *slog.Logger
+	box     *sandbox
+	cache   cache
+	initrd  background // the initrd is made beside the steps between BaseTree and Initrd
+	result  Result
+	running sync.Mutex // steps do not overlap
+	done    string     // last step that succeeded
+	kernel  kernelFiles
+	disk    diskPlan
+	staged  bool // the staging directory exists
+}
+
+// New checks the spec, the host's tools and the binaries, and opens the sandbox that the bake
+// runs in. Progress goes to log: one record at level Info per step, tool output at level Debug.
+func New(spec Spec, log *slog.Logger) (*Assembly, error) {
+	if errs := Validate(spec); len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	var err error
+	for _, dir := range []*string{&spec.OutputDir, &spec.CacheDir} {
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return nil, fmt.Errorf("cannot resolve %s: %w", *dir, err)
+		}
+	}
+	if _, err := os.Lstat(spec.OutputDir); err == nil && !spec.Replace {
+		return nil, withHint(fmt.Errorf("output directory %s exists", spec.OutputDir), "remove it, or bake with -force to replace it")
+	}
+	if err := requireTools(spec); err != nil {
+		return nil, err
+	}
+	binaries, err := inspectBinaries(spec.Binaries)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := spec.Overlay.Digest()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(spec.CacheDir, 0o755); err != nil {
+		return nil, fmt.Errorf("cannot make the cache directory: %w", err)
+	}
+	a := &Assembly{spec: spec, distro: distributions[spec.Distribution], log: log, cache: cache{dir: spec.CacheDir}}
+	a.result = Result{
+		Name: spec.Name, Version: spec.Version, Distribution: spec.Distribution, Snapshot: spec.Snapshot,
+		Overlay: digest, Binaries: binaries, BaseKey: baseKey(spec),
+	}
+	a.cache.sweep()
+	if a.box, err = openSandbox(spec.CacheDir, workRoom, log); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Result says what has been made so far; it is complete after Publish.
+func (a *Assembly) Result() Result { return a.result }
+
+// Close ends every process of the bake and frees its memory. It may be called at any time and
+// more than once; what Publish has published stays.
+func (a *Assembly) Close() error {
+	a.initrd.stop()
+	err := a.box.close()
+	if a.staged {
+		a.staged = false
+		err = errors.Join(err, os.RemoveAll(a.stagingDir()))
+	}
+	return err
+}
+
+// step runs one step: in order, timed, and with an error that names it.
+func (a *Assembly) step(ctx context.Context, name, after string, run func(ctx context.Context) error) error {
+	a.running.Lock()
+	defer a.running.Unlock()
+	if a.done != after {
+		return fmt.Errorf("cannot run step %q after %q: it follows %q", name, a.done, after)
+	}
+	start := time.Now()
+	if err := run(ctx); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", name, context.Cause(ctx))
+		}
+		return fmt.Errorf("%s: %w", name, a.explainNoSpace(err))
+	}
+	took := time.Since(start)
+	a.done = name
+	a.result.Steps = append(a.result.Steps, StepTime{name, took})
+	a.log.InfoContext(ctx, name, "seconds", fmt.Sprintf("%.2f", took.Seconds()))
+	return nil
+}

@@ -1,0 +1,173 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+)
+
+// initrdModules are the dracut modules of an initrd that does one thing: find the disk, set up
+// dm-verity and switch to the root that systemd.verity names. No shell to fall into.
+var initrdModules = []string{
+	"base", "dm", "fs-lib", "kernel-modules", "rootfs-block", "systemd", "systemd-initrd", "systemd-veritysetup", "udev-rules",
+}
+
+// initrdDrivers are the kernel modules: disks and buses of the hypervisors and clouds, what the
+// root stands on, and where credentials come from.
+var initrdDrivers = []string{
+	"virtio_pci", "virtio_blk", "virtio_scsi", "nvme", "sd_mod", "ahci", "hv_storvsc", "hv_vmbus", "pci-hyperv", "xen-blkfront",
+	"mptspi", "vmw_pvscsi", "dm-verity", "squashfs", "overlay", "vfat", "nls_ascii", "nls_cp437", "qemu_fw_cfg", "tpm_crb", "tpm_tis",
+}
+
+// initrdConfig leaves nothing to the host that bakes. dracut.conf(5).
+const initrdConfig = `hostonly="no"
+early_microcode="no"
+reproducible="yes"
+do_strip="no"
+use_fstab="no"
+mdadmconf="no"
+lvmconf="no"
+`
+
+const initrdDir = "initrd-tree" // of the work directory
+
+// background is work that runs beside the steps.
+type background struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
+	err    error
+}
+
+func (b *background) start(ctx context.Context, run func(context.Context) error) {
+	ctx, b.cancel = context.WithCancel(ctx)
+	b.ended = make(chan struct{})
+	go func() {
+		defer close(b.ended)
+		b.err = run(ctx)
+	}()
+}
+
+func (b *background) wait(ctx context.Context) error {
+	select {
+	case <-b.ended:
+		return b.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (b *background) stop() {
+	if b.cancel != nil {
+		b.cancel()
+		<-b.ended
+	}
+}
+
+// initrdName is the initrd's name in the cache: what determines it is the base tree and the recipe.
+func (a *Assembly) initrdName() string {
+	return "initrd-" + digestOf([]string{a.result.BaseKey, initrdConfig, strings.Join(initrdModules, " "), strings.Join(initrdDrivers, " ")}) + ".img"
+}
+
+// startInitrd takes the initrd from the cache, or makes it in a copy of the base tree: the overlay and the
+// provisioners change the tree meanwhile.
+func (a *Assembly) startInitrd(ctx context.Context, base string) error {
+	if a.result.BaseCached {
+		cached, err := a.cache.open(a.initrdName(), 0)
+		if err != nil {
+			return err
+		}
+		if cached != nil {
+			defer cached.Close()
+			a.initrd.start(context.WithoutCancel(ctx), func(context.Context) error { return nil })
+			return a.copyIn("initrd.img", cached)
+		}
+	}
+	if err := a.box.run(a.box.command(ctx, "cp", "--archive", a.box.path(treeDir), a.box.path(initrdDir))); err != nil {
+		return fmt.Errorf("cannot copy the base tree for the initrd: %w", err)
+	}
+	a.initrd.start(ctx, a.makeInitrd)
+	return nil
+}
+
+func (a *Assembly) makeInitrd(ctx context.Context) error {
+	if err := a.mountKernelFilesystems(ctx, initrdDir); err != nil {
+		return err
+	}
+	releases, err := a.box.output(a.box.chroot(ctx, initrdDir, "ls", "/usr/lib/modules"))
+	if err != nil {
+		return err
+	}
+	release, err := oneKernel(string(releases))
+	if err != nil {
+		return err
+	}
+	if err := a.box.files.WriteFile(path.Join(initrdDir, "tmp/dracut.conf"), []byte(initrdConfig), 0o644); err != nil {
+		return err
+	}
+	if err := a.box.files.Mkdir(path.Join(initrdDir, "tmp/dracut.conf.d"), 0o755); err != nil {
+		return err
+	}
+	cmd := a.box.chroot(ctx, initrdDir, "dracut", "--conf=/tmp/dracut.conf", "--confdir=/tmp/dracut.conf.d", "--kver="+release,
+		"--no-hostonly", "--modules="+strings.Join(initrdModules, " "), "--drivers="+strings.Join(initrdDrivers, " "),
+		"--compress=zstd -3 -T0 -q", "--force", "/tmp/initrd.img")
+	cmd.Env = append(cmd.Env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", a.spec.Epoch.Unix()))
+	if err := a.box.run(cmd); err != nil {
+		return err
+	}
+	if err := a.cache.put(a.initrdName(), func(w io.Writer) error {
+		read := a.box.chroot(ctx, initrdDir, "cat", "/tmp/initrd.img")
+		read.Stdout = w
+		return a.box.run(read)
+	}); err != nil {
+		return err
+	}
+	made, err := a.cache.open(a.initrdName(), 0)
+	if err != nil || made == nil {
+		return errors.Join(err, os.ErrNotExist)
+	}
+	defer made.Close()
+	if err := a.copyIn("initrd.img", made); err != nil {
+		return err
+	}
+	if err := a.unmountKernelFilesystems(ctx, initrdDir); err != nil {
+		return err
+	}
+	return a.box.run(a.box.command(ctx, "rm", "-rf", "--one-file-system", a.box.path(initrdDir)))
+}
+
+// copyIn writes a file of the work directory.
+func (a *Assembly) copyIn(name string, r io.Reader) error {
+	f, err := a.box.files.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	return errors.Join(err, f.Close())
+}
+
+// oneKernel picks the kernel release; an image with two would boot either.
+func oneKernel(listing string) (string, error) {
+	releases := strings.Fields(listing)
+	switch len(releases) {
+	case 1:
+		return releases[0], nil
+	case 0:
+		return "", errors.New("no kernel is installed in the tree")
+	default:
+		return "", fmt.Errorf("more than one kernel is installed in the tree: %s", strings.Join(releases, ", "))
+	}
+}
+
+// Initrd waits for the initrd that BaseTree started.
+func (a *Assembly) Initrd(ctx context.Context) error {
+	return a.step(ctx, stepInitrd, stepVerity, func(ctx context.Context) error {
+		if err := a.initrd.wait(ctx); err != nil {
+			return fmt.Errorf("cannot make the initrd: %w", err)
+		}
+		return nil
+	})
+}

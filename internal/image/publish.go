@@ -1,0 +1,144 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ManifestName is the file that describes the artifacts beside it.
+const ManifestName = "manifest.json"
+
+// ManifestSchema versions the manifest.
+const ManifestSchema = "strongroom.image/v1"
+
+// Manifest copies the artifacts beside the output directory, with their digests, and writes
+// the manifest.
+func (a *Assembly) Manifest(ctx context.Context) error {
+	return a.step(ctx, stepManifest, stepConvert, func(ctx context.Context) error {
+		if err := a.stage(ctx); err != nil {
+			return fmt.Errorf("cannot write the artifacts: %w", err)
+		}
+		return nil
+	})
+}
+
+func (a *Assembly) stage(ctx context.Context) error {
+	dir := a.stagingDir()
+	if err := os.RemoveAll(dir); err != nil { // of a bake that was killed
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	a.staged = true
+	for _, format := range a.spec.Formats {
+		name := "disk." + format
+		f, err := a.copyOut(ctx, name, filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		a.result.Files = append(a.result.Files, f)
+	}
+	text, err := json.MarshalIndent(struct {
+		Schema string `json:"schema"`
+		Result
+	}{ManifestSchema, a.result}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, ManifestName), append(text, '\n'), 0o644)
+}
+
+// stagingDir is beside the output directory, so that one rename publishes it.
+func (a *Assembly) stagingDir() string {
+	return filepath.Join(filepath.Dir(a.spec.OutputDir), "."+filepath.Base(a.spec.OutputDir)+".partial")
+}
+
+// copyOut copies a file of the work directory and hashes it on the way. Holes stay holes.
+func (a *Assembly) copyOut(ctx context.Context, name, dst string) (File, error) {
+	in, err := a.box.files.Open(name)
+	if err != nil {
+		return File{}, err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return File{}, err
+	}
+	defer out.Close()
+	size, sum, err := copySparse(ctx, out, in)
+	if err != nil {
+		return File{}, err
+	}
+	return File{Name: name, Size: size, SHA256: sum}, out.Close()
+}
+
+// copySparse copies without writing blocks of zeros.
+func copySparse(ctx context.Context, out *os.File, in io.Reader) (int64, string, error) {
+	var size int64
+	hash := sha256.New()
+	block := make([]byte, mebibyte)
+	for {
+		n, err := io.ReadFull(in, block)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return 0, "", err
+		}
+		if n == 0 {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return 0, "", err
+		}
+		hash.Write(block[:n])
+		if !allZero(block[:n]) {
+			if _, err := out.WriteAt(block[:n], size); err != nil {
+				return 0, "", err
+			}
+		}
+		size += int64(n)
+	}
+	return size, hex.EncodeToString(hash.Sum(nil)), out.Truncate(size)
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Publish makes the artifacts appear under the output directory's name, all at once.
+func (a *Assembly) Publish(ctx context.Context) error {
+	return a.step(ctx, stepPublish, stepManifest, func(context.Context) error {
+		if err := a.publish(); err != nil {
+			return fmt.Errorf("cannot publish %s: %w", a.spec.OutputDir, err)
+		}
+		a.staged = false
+		a.result.Dir = a.spec.OutputDir
+		return nil
+	})
+}
+
+func (a *Assembly) publish() error {
+	staging := a.stagingDir()
+	err := unix.Renameat2(unix.AT_FDCWD, staging, unix.AT_FDCWD, a.spec.OutputDir, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EEXIST) || !a.spec.Replace {
+		return err
+	}
+	// Swap, then remove the old one under the staging name: there is no moment without artifacts.
+	if err := unix.Renameat2(unix.AT_FDCWD, staging, unix.AT_FDCWD, a.spec.OutputDir, unix.RENAME_EXCHANGE); err != nil {
+		return err
+	}
+	return os.RemoveAll(staging)
+}

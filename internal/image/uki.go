@@ -1,0 +1,124 @@
+package image
+
+import (
+	"context"
+	"debug/pe"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// UnifiedKernel joins boot stub, os-release, command line, initrd and kernel in one EFI program.
+func (a *Assembly) UnifiedKernel(ctx context.Context) error {
+	return a.step(ctx, stepUnifiedKernel, stepInitrd, func(ctx context.Context) error {
+		if err := a.unifiedKernel(ctx); err != nil {
+			return fmt.Errorf("cannot make the unified kernel image: %w", err)
+		}
+		return nil
+	})
+}
+
+func (a *Assembly) unifiedKernel(ctx context.Context) error {
+	a.result.CommandLine = commandLine(a.result.RootHash, a.kernel.commandLine)
+	for name, text := range map[string]string{
+		"osrel": a.kernel.osRelease, "cmdline": a.result.CommandLine, "uname": a.kernel.release,
+	} {
+		if err := a.box.files.WriteFile(name, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	stub, err := a.box.files.Open("stub.efi")
+	if err != nil {
+		return err
+	}
+	defer stub.Close()
+	layout, err := readStub(stub)
+	if err != nil {
+		return fmt.Errorf("the boot stub of systemd is not usable: %w", err)
+	}
+	// The kernel comes last: it unpacks itself to the memory behind it.
+	var sections []section
+	for _, s := range []section{{name: ".osrel", file: "osrel"}, {name: ".cmdline", file: "cmdline"}, {name: ".uname", file: "uname"},
+		{name: ".initrd", file: "initrd.img"}, {name: ".linux", file: "vmlinuz"}} {
+		st, err := a.box.files.Stat(s.file)
+		if err != nil {
+			return err
+		}
+		s.size, s.file = st.Size(), a.box.path(s.file)
+		sections = append(sections, s)
+	}
+	cmd := a.box.command(ctx, objcopyArgs(layout.place(sections), a.box.path("stub.efi"), a.box.path("linux.efi"))...)
+	// Without it objcopy writes the clock into the PE header.
+	cmd.Env = append(cmd.Env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", a.spec.Epoch.Unix()))
+	return a.box.run(cmd)
+}
+
+// commandLine is the kernel's: where the root is, and the pieces of the tree.
+func commandLine(rootHash string, pieces []string) string {
+	return strings.Join(append([]string{
+		"roothash=" + rootHash, "root=/dev/mapper/root", "ro", "rootfstype=squashfs",
+		"systemd.verity_root_options=panic-on-corruption",
+	}, pieces...), " ")
+}
+
+// section is a section to add to the stub.
+type section struct {
+	name string
+	file string
+	size int64
+	vma  int64
+}
+
+// stubLayout is what placing sections needs of the stub.
+type stubLayout struct {
+	imageBase int64
+	end       int64 // first address behind the stub's own sections, relative to the image base
+	alignment int64
+}
+
+// readStub reads the layout and refuses what objcopy or the firmware would trip over.
+func readStub(r io.ReaderAt) (stubLayout, error) {
+	f, err := pe.NewFile(r)
+	if err != nil {
+		return stubLayout{}, err
+	}
+	defer f.Close()
+	h, ok := f.OptionalHeader.(*pe.OptionalHeader64)
+	if !ok || f.Machine != pe.IMAGE_FILE_MACHINE_AMD64 {
+		return stubLayout{}, errors.New("it is no x86-64 EFI program")
+	}
+	if f.NumberOfSymbols != 0 {
+		return stubLayout{}, errors.New("it has COFF symbols, which objcopy would put where the new sections go")
+	}
+	l := stubLayout{imageBase: int64(h.ImageBase), alignment: max(int64(h.SectionAlignment), 4096)}
+	for _, s := range f.Sections {
+		switch s.Name {
+		case ".linux", ".initrd", ".cmdline", ".osrel", ".uname":
+			return stubLayout{}, fmt.Errorf("it has a section %s already", s.Name)
+		}
+		l.end = max(l.end, int64(s.VirtualAddress)+int64(s.VirtualSize))
+	}
+	return l, nil
+}
+
+// place gives each section the next free address.
+func (l stubLayout) place(sections []section) []section {
+	next := alignUp(l.end, l.alignment)
+	out := make([]section, len(sections))
+	for i, s := range sections {
+		s.vma = l.imageBase + next
+		next = alignUp(next+s.size, l.alignment)
+		out[i] = s
+	}
+	return out
+}
+
+// objcopyArgs is the argv that adds placed sections to the stub.
+func objcopyArgs(sections []section, stub, out string) []string {
+	args := []string{"objcopy"}
+	for _, s := range sections {
+		args = append(args, "--add-section", s.name+"="+s.file, "--change-section-vma", fmt.Sprintf("%s=%#x", s.name, s.vma))
+	}
+	return append(args, stub, out)
+}
