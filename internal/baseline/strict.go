@@ -113,8 +113,8 @@ func substitute(node *yaml.Node, params map[string]string) (*yaml.Node, error) {
 		}
 		return v
 	})
-	if parameterUse.FindString(node.Value) == node.Value && node.Style == 0 {
-		out.Tag = "" // let the value decide, as if it had been written here
+	if parameterUse.FindString(node.Value) == node.Value {
+		out.Tag, out.Style = "", 0 // let the value decide, as if it had been written here
 	}
 	return &out, missing
 }
