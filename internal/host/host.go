@@ -117,11 +117,14 @@ type Ruleset struct {
 }
 
 // Table is one nftables table.
+//
+// A dormant table has no hooks: the kernel keeps its rules and applies none of them.
 type Table struct {
-	Family string  `json:"family"` // "inet", "ip", "ip6", …
-	Name   string  `json:"name"`
-	Chains []Chain `json:"chains"`
-	Sets   []Set   `json:"sets"`
+	Family  string  `json:"family"` // "inet", "ip", "ip6", …
+	Name    string  `json:"name"`
+	Dormant bool    `json:"dormant,omitempty"`
+	Chains  []Chain `json:"chains"` // by name
+	Sets    []Set   `json:"sets"`   // by name, without anonymous ones: those are part of their rule
 }
 
 // Chain is a chain; Hook is empty for a regular chain.
