@@ -6,19 +6,23 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
 
 // console takes what the guest writes to its serial port: all of it to a log file, and to a
-// live writer if there is one. It remembers the last line for progress messages.
+// live writer if there is one. It remembers the last lines for progress and error messages.
 type console struct {
 	mu   sync.Mutex
 	log  *os.File
 	live io.Writer
-	line []byte // the line being written
-	last string // the last line with something on it
+	line []byte   // the line being written
+	tail []string // the last lines with something on them
 }
+
+// tailLines is how much of the console an error quotes.
+const tailLines = 15
 
 // A guest that writes no line break must not fill the memory of the lab.
 const longestConsoleLine = 4096
@@ -47,7 +51,8 @@ func (c *console) Write(p []byte) (int, error) {
 		rest = after
 		if c.line = append(c.line, part...); ended || len(c.line) > longestConsoleLine {
 			if text := plainText(c.line); text != "" {
-				c.last = text
+				c.tail = append(c.tail, text)
+				c.tail = c.tail[max(0, len(c.tail)-tailLines):]
 			}
 			c.line = c.line[:0]
 		}
@@ -55,14 +60,15 @@ func (c *console) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// LastLine is the last line with something on it, without terminal escapes.
-func (c *console) LastLine() string {
+// Tail is the last lines with something on them, without terminal escapes.
+func (c *console) Tail() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	tail := slices.Clone(c.tail)
 	if text := plainText(c.line); text != "" {
-		return text
+		tail = append(tail, text)
 	}
-	return c.last
+	return tail
 }
 
 func (c *console) Close() error {

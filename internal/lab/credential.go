@@ -3,29 +3,18 @@ package lab
 import (
 	"encoding/base64"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
+
+	"github.com/strongroom/strongroom/internal/node"
 )
 
 // Credential is one systemd credential that a machine is given at boot.
 type Credential struct {
 	Name  string
-	Value Secret
+	Value node.Secret
 }
-
-// Secret is a value that never shows in a log or an error.
-type Secret []byte
-
-// String redacts.
-func (Secret) String() string { return "redacted" }
-
-// GoString redacts.
-func (Secret) GoString() string { return "redacted" }
-
-// LogValue redacts.
-func (Secret) LogValue() slog.Value { return slog.StringValue("redacted") }
 
 var credentialName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
@@ -39,11 +28,11 @@ func smbiosArguments(dir string, credentials []Credential) ([]string, error) {
 			return nil, fmt.Errorf("credential %q: the name may hold letters, digits, '.', '_' and '-' only", c.Name)
 		}
 		path := filepath.Join(dir, fmt.Sprintf("credential-%d", i))
-		text := "io.systemd.credential.binary:" + c.Name + "=" + base64.StdEncoding.EncodeToString(c.Value)
+		text := "io.systemd.credential.binary:" + c.Name + "=" + base64.StdEncoding.EncodeToString(c.Value.Reveal())
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return nil, fmt.Errorf("cannot write credential %s: %w", c.Name, err)
 		}
-		arguments = append(arguments, "-smbios", "type=11,path="+path)
+		arguments = append(arguments, "-smbios", "type=11,path="+escape(path))
 	}
 	return arguments, nil
 }

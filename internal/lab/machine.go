@@ -203,7 +203,12 @@ func (m *Machine) Address(guestPort int) string {
 }
 
 // LastLine is the last line of the console, for progress messages.
-func (m *Machine) LastLine() string { return m.console.LastLine() }
+func (m *Machine) LastLine() string {
+	if tail := m.console.Tail(); len(tail) > 0 {
+		return tail[len(tail)-1]
+	}
+	return ""
+}
 
 // ConsoleLog is the file with everything that the guest wrote to its serial console.
 func (m *Machine) ConsoleLog() string { return m.console.log.Name() }

@@ -1,0 +1,75 @@
+package lab
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/node"
+)
+
+// What the lab gives a node is judged as the node will judge it.
+func TestCredentials(t *testing.T) {
+	authority := newAuthority(t)
+	given := credentials(t, authority)
+	if _, err := node.Parse(node.CredentialConfig, given[node.CredentialConfig].Reveal()); err != nil {
+		t.Errorf("node.hcl: %v", err)
+	}
+	warnings, err := node.CheckTLS(node.Credentials{
+		Cert: given[node.CredentialCert].Reveal(), Key: given[node.CredentialKey], CA: given[node.CredentialCA].Reveal(),
+	}, []string{"127.0.0.1", GuestAddress, "localhost"}, time.Now())
+	if err != nil || len(warnings) > 0 {
+		t.Errorf("TLS material: %v %v", warnings, err)
+	}
+}
+
+func TestTrust(t *testing.T) {
+	authority := newAuthority(t)
+	given := credentials(t, authority)
+	pair, err := tls.X509KeyPair(given[node.CredentialCert].Reveal(), given[node.CredentialKey].Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	server.StartTLS()
+	defer server.Close()
+	get := func(trust *tls.Config) error {
+		client := http.Client{Transport: &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}}
+		response, err := client.Get(server.URL)
+		if err == nil {
+			response.Body.Close()
+		}
+		return err
+	}
+	if err := get(authority.ClientTLS()); err != nil {
+		t.Errorf("own authority: %v", err)
+	}
+	if err := get(newAuthority(t).ClientTLS()); err == nil {
+		t.Error("a node of another authority is believed")
+	}
+}
+
+func newAuthority(t *testing.T) *Authority {
+	t.Helper()
+	authority, err := NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authority
+}
+
+func credentials(t *testing.T, authority *Authority) map[string]node.Secret {
+	t.Helper()
+	list, err := authority.Credentials("node.lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := map[string]node.Secret{}
+	for _, c := range list {
+		given[c.Name] = c.Value
+	}
+	return given
+}
