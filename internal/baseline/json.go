@@ -75,6 +75,12 @@ func encode(v any, indent string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// Fields is the canonical JSON of one resource on one line.
+func Fields(r control.Resource) (string, error) {
+	raw, err := encode(r, "")
+	return strings.TrimSpace(string(raw)), err
+}
+
 // Digest is the SHA-256 of the canonical JSON, in hex.
 func (b *Baseline) Digest() (string, error) {
 	j, err := b.JSON()
@@ -96,6 +102,11 @@ func Decode(r io.Reader) (*Baseline, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot read baseline: %w", err)
 	}
+	return DecodeBytes(raw)
+}
+
+// DecodeBytes is Decode of bytes in memory.
+func DecodeBytes(raw []byte) (*Baseline, string, error) {
 	if len(raw) > maxSize {
 		return nil, "", fmt.Errorf("cannot read baseline: larger than %d bytes", maxSize)
 	}

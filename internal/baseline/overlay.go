@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/overlay"
-	"github.com/strongroom/strongroom/internal/resource"
 )
 
 // staticFile is a file of the units tree: its path below that tree is its path on the host.
@@ -71,20 +69,6 @@ func (b *Baseline) Overlay() (*overlay.Tree, error) {
 		return nil, err
 	}
 	return tree, nil
-}
-
-// Removals lists the paths that the bake must remove, sorted.
-func (b *Baseline) Removals() []string {
-	var out []string
-	for _, c := range b.Controls {
-		for _, r := range c.Resources {
-			if a, ok := r.(*resource.Absent); ok {
-				out = append(out, a.Path)
-			}
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 // Rendered gives the fragments of one resource; the check engine compares them with the host.

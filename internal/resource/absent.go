@@ -11,8 +11,8 @@ import (
 	"github.com/strongroom/strongroom/internal/overlay"
 )
 
-// Absent is a path that must not exist: a daemon, a shell tool, a key. The bake removes it
-// (see baseline.Removals); a tree or a node that has it again fails.
+// Absent is a path that must not exist: a daemon, a shell tool, a key. Nothing deletes it: an
+// image that has it fails at stage image, so that whoever put it there hears of it.
 type Absent struct {
 	Path string `yaml:"path" json:"path"`
 }
@@ -25,7 +25,7 @@ func (a *Absent) Validate() error {
 	return r.err()
 }
 
-// Render has nothing to add: absence is brought about by removing.
+// Render has nothing to add.
 func (a *Absent) Render(control.Profile) ([]overlay.Fragment, error) { return nil, nil }
 
 func (a *Absent) Verify(_ context.Context, h host.Host, _ control.Stage) []control.Observation {

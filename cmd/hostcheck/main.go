@@ -1,0 +1,100 @@
+// Command hostcheck is the agent of a node: it proves that the host is what was baked.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "0.0.0-dev"
+
+// Exit codes, as in `hostcheck --help`.
+const (
+	exitPass        = 0
+	exitFail        = 1
+	exitUnknown     = 2
+	exitUsage       = 64
+	exitInterrupted = 130
+)
+
+// exit is an error that carries the exit code. Its message may be empty when everything has been
+// said on standard output.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+func (e *exit) Unwrap() error { return e.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := root().ExecuteContext(ctx)
+	interrupted := ctx.Err() != nil
+	stop()
+	os.Exit(code(err, interrupted))
+}
+
+func code(err error, interrupted bool) int {
+	if err == nil {
+		return exitPass
+	}
+	var e *exit
+	if !errors.As(err, &e) {
+		// cobra's own complaints are about the command line.
+		e = &exit{exitUsage, err}
+	}
+	if e.err != nil {
+		fmt.Fprintf(os.Stderr, "hostcheck: %v\n", e.err)
+		if h := hint(e.err); h != "" {
+			fmt.Fprintf(os.Stderr, "hostcheck: hint: %s\n", h)
+		}
+	}
+	if interrupted {
+		return exitInterrupted
+	}
+	return e.code
+}
+
+// hint finds the way out that an error of any package carries.
+func hint(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "hostcheck",
+		Short: "Prove that this host is what was baked",
+		Long: `hostcheck verifies a host against the baseline that its image carries: the effective state of
+kernel, systemd, nftables and Vault's own process, not the text of their configuration.
+
+Exit codes:
+  0    every must control passes (or its stage has not come yet)
+  1    a must control failed
+  2    no must control failed, but about one nothing could be said
+  64   wrong use
+  130  interrupted`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.AddCommand(verifyCommand(), explainCommand(), captureCommand(), configureCommand(), runCommand())
+	return cmd
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/strongroom/strongroom/internal/baseline"
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/report"
+	"github.com/strongroom/strongroom/internal/telemetry"
+)
+
+type verifyFlags struct {
+	stage    string
+	root     string
+	baseline string
+	capture  string
+	format   string
+	verbose  bool
+	publish  bool
+}
+
+func verifyCommand() *cobra.Command {
+	var f verifyFlags
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Judge a host, a root tree or a capture against its baseline",
+		Long: `verify judges a host against the baseline that lies on it.
+
+  --stage image   a root tree in which nothing runs (use --root)
+  --stage boot    this machine before Vault: what the gate asks
+  --stage run     this machine with Vault running
+
+Reading the firewall and systemd's private socket needs root; what cannot be read is unknown,
+and unknown never passes.`,
+		Example: `  hostcheck verify --stage image --root ./tree
+  hostcheck verify --stage boot --format json
+  hostcheck verify --stage boot --capture node-1.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return verify(cmd.Context(), f) },
+	}
+	cmd.Flags().StringVar(&f.stage, "stage", "boot", "image, boot, run or member")
+	cmd.Flags().StringVar(&f.root, "root", "/", "where the host's files are")
+	cmd.Flags().StringVar(&f.baseline, "baseline", "", "another baseline than the host's own ("+baseline.Path+")")
+	cmd.Flags().StringVar(&f.capture, "capture", "", "judge a recording made by `hostcheck capture` instead of this machine")
+	cmd.Flags().StringVar(&f.format, "format", "text", "text or json")
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "in text also show what passes")
+	cmd.Flags().BoolVar(&f.publish, "publish", false, "as the gate does: also write "+telemetry.ReportPath+" and the journal, and print only what needs attention")
+	return cmd
+}
+
+func verify(ctx context.Context, f verifyFlags) error {
+	stage, err := control.ParseStage(f.stage)
+	if err != nil {
+		return &exit{exitUsage, err}
+	}
+	if f.format != "text" && f.format != "json" {
+		return &exit{exitUsage, fmt.Errorf("unknown format %q (known: text, json)", f.format)}
+	}
+	if f.capture != "" && f.root != "/" {
+		return &exit{exitUsage, errors.New("--capture and --root exclude each other")}
+	}
+	h, closeHost, err := openHost(f, stage)
+	if err != nil {
+		return &exit{exitUnknown, err}
+	}
+	defer closeHost()
+	b, digest, err := loadBaseline(h, f.baseline)
+	if err != nil {
+		return &exit{exitUnknown, err}
+	}
+	result := check.Run(ctx, b, digest, h, stage, check.Options{})
+	doc := report.New(result, version)
+	if f.publish {
+		if err := telemetry.Publish(doc, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+			return &exit{exitUnknown, err}
+		}
+	}
+	if f.format == "json" {
+		err = report.WriteJSON(os.Stdout, doc)
+	} else {
+		err = report.WriteText(os.Stdout, doc, report.TextOptions{Color: isTerminal(os.Stdout), Verbose: f.verbose, Brief: f.publish})
+	}
+	if err != nil {
+		return &exit{exitUnknown, fmt.Errorf("cannot write report: %w", err)}
+	}
+	switch doc.Verdict {
+	case check.Pass:
+		return nil
+	case check.Fail:
+		return &exit{code: exitFail}
+	}
+	return &exit{code: exitUnknown}
+}
+
+// openHost gives what is to be judged.
+func openHost(f verifyFlags, stage control.Stage) (host.Host, func(), error) {
+	switch {
+	case f.capture != "":
+		file, err := os.Open(f.capture)
+		if err != nil {
+			return nil, nil, fmt.Errorf("cannot open capture: %w", err)
+		}
+		defer file.Close()
+		h, err := host.Replay(file)
+		return h, func() {}, err
+	case !stage.Runs():
+		h, err := host.Tree(f.root)
+		if err != nil {
+			return nil, nil, err
+		}
+		return h, func() { h.Close() }, nil
+	}
+	h, err := host.Live(host.LiveOptions{Root: f.root})
+	if err != nil {
+		return nil, nil, err
+	}
+	return h, func() { h.Close() }, nil
+}
+
+// loadBaseline reads the host's own baseline, or another one from this machine's disk.
+func loadBaseline(h host.Host, path string) (*baseline.Baseline, string, error) {
+	if path != "" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, "", fmt.Errorf("cannot open baseline: %w", err)
+		}
+		defer file.Close()
+		return baseline.Decode(file)
+	}
+	content, err := h.ReadFile(baseline.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", &hinted{fmt.Errorf("cannot read baseline: no %s on this host", baseline.Path),
+			"this is not a Strongroom image; name a baseline with --baseline"}
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot read baseline: %w", err)
+	}
+	return baseline.DecodeBytes(content)
+}
+
+// hinted is an error with its way out.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Hint() string  { return h.hint }
+func (h *hinted) Unwrap() error { return h.error }
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != ""
+}
