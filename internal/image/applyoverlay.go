@@ -49,7 +49,8 @@ func statedEntries(t *overlay.Tree) ([]byte, error) {
 	for r := tar.NewReader(bytes.NewReader(whole)); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return out.Bytes(), w.Close()
+			err := w.Close()
+			return out.Bytes(), err
 		}
 		if err != nil {
 			return nil, err

@@ -120,7 +120,10 @@ func (b *sandbox) openWork(cacheDir string, need int64) error {
 			return fmt.Errorf("cannot lock the work directory: %w", err)
 		}
 	}
-	return b.files.Mkdir("tmp", 0o1777)
+	if err := b.files.Mkdir("tmp", 0o777); err != nil {
+		return err
+	}
+	return b.files.Chmod("tmp", os.ModeSticky|0o777) // past the umask: apt's own user works there
 }
 
 // path is the absolute path of a file in the work directory, for the argv of a tool.
