@@ -1,0 +1,275 @@
+package plugin
+
+import (
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+	"github.com/hashicorp/packer-plugin-sdk/template/config"
+
+	"github.com/strongroom/strongroom/internal/baseline"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/image"
+)
+
+// plan is a configuration that holds water: what internal/image needs, and what the steps
+// around it need.
+type plan struct {
+	spec           image.Spec
+	baselineDigest string
+	overlayDigest  string
+	hostcheck      string // "" means: beside the plugin, or else in PATH
+	boot           *bootPlan
+}
+
+// bootPlan is the machine of the boot test.
+type bootPlan struct {
+	memory  int64 // bytes
+	cpus    int
+	timeout time.Duration
+}
+
+// Paths of the programs in the image.
+const (
+	vaultPath     = "/usr/bin/vault"
+	hostcheckPath = "/usr/bin/hostcheck"
+)
+
+// layout is the only one that this builder makes: it owns the disk and the boot chain.
+const layout = "sealed"
+
+func (c *Config) decode(raws ...any) error {
+	return config.Decode(c, &config.DecodeOpts{
+		PluginType:         BuilderID,
+		Interpolate:        true,
+		InterpolateContext: &c.ctx,
+	}, raws...)
+}
+
+// mistakes collects what is wrong with a configuration, each with the attribute it is about.
+type mistakes struct{ err *packersdk.MultiError }
+
+func (m *mistakes) add(attribute, format string, args ...any) {
+	m.err = packersdk.MultiErrorAppend(m.err, fmt.Errorf(attribute+": "+format, args...))
+}
+
+// plan fills in the defaults and checks everything that can be checked without looking at
+// this machine.
+func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
+	var wrong mistakes
+
+	c.ImageName = cmp.Or(c.ImageName, "strongroom")
+	c.Distribution = cmp.Or(c.Distribution, "debian/trixie")
+	c.Profile = cmp.Or(c.Profile, "vault/vm")
+	c.DataPartitionSize = cmp.Or(c.DataPartitionSize, "4GiB")
+	c.OutputDirectory = cmp.Or(c.OutputDirectory, "output-"+c.PackerBuildName)
+	c.CacheDirectory = cmp.Or(c.CacheDirectory, defaultCacheDirectory())
+	if c.Formats == nil {
+		c.Formats = []string{image.FormatRaw, image.FormatQCOW2}
+	}
+
+	if c.ImageVersion == "" {
+		wrong.add("image_version", "is required: every image carries a version that can be compared, such as \"1.4.0\"")
+	}
+	if c.Vault.Binary == "" {
+		wrong.add("vault.binary", "is required: the path of the Vault program that goes into the image")
+	}
+	c.Vault.SHA256 = strings.ToLower(c.Vault.SHA256)
+	if raw, err := hex.DecodeString(c.Vault.SHA256); c.Vault.SHA256 != "" && (err != nil || len(raw) != 32) {
+		wrong.add("vault.sha256", "%q is not a SHA-256 in hex: 64 digits, as in the release's SHA256SUMS", c.Vault.SHA256)
+	}
+	dataSize, err := parseSize(c.DataPartitionSize)
+	if err != nil {
+		wrong.add("data_partition_size", "%w", err)
+	}
+	epoch, err := sourceDateEpoch(c.Snapshot)
+	if err != nil {
+		wrong.add("environment", "%w", err)
+	}
+
+	p := plan{hostcheck: c.Hostcheck, boot: c.BootTest.plan(&wrong)}
+	p.spec = image.Spec{
+		Name:         c.ImageName,
+		Version:      c.ImageVersion,
+		Distribution: c.Distribution,
+		Mirror:       c.Mirror,
+		Snapshot:     c.Snapshot,
+		Packages:     c.Packages,
+		Binaries: []image.Binary{
+			{Source: c.Vault.Binary, Path: vaultPath, SHA256: c.Vault.SHA256},
+			{Source: cmp.Or(c.Hostcheck, "hostcheck"), Path: hostcheckPath},
+		},
+		Formats:   mainDiskFirst(c.Formats),
+		DataSize:  dataSize,
+		Epoch:     epoch,
+		OutputDir: c.OutputDirectory,
+		Replace:   c.PackerForce,
+		CacheDir:  c.CacheDirectory,
+	}
+	c.checkSpec(p.spec, &wrong)
+	c.compile(load, &p, &wrong)
+	if wrong.err != nil {
+		return plan{}, wrong.err
+	}
+	return p, nil
+}
+
+// mainDiskFirst puts the raw disk first: post-processors take the first file for the image.
+func mainDiskFirst(formats []string) []string {
+	sorted := slices.Clone(formats)
+	if i := slices.Index(sorted, image.FormatRaw); i > 0 {
+		sorted[0], sorted[i] = sorted[i], sorted[0]
+	}
+	return sorted
+}
+
+// attributes names the attribute that each field of an image.Spec comes from.
+var attributes = map[string]string{
+	"Name":         "image_name",
+	"Version":      "image_version",
+	"Distribution": "distribution",
+	"Mirror":       "mirror",
+	"Snapshot":     "snapshot",
+	"Packages":     "packages",
+	"Formats":      "formats",
+	"DataSize":     "data_partition_size",
+	"Epoch":        "environment: SOURCE_DATE_EPOCH",
+	"OutputDir":    "output_directory",
+	"CacheDir":     "cache_directory",
+}
+
+// checkSpec reports what internal/image finds in the spec, but for what plan has said in
+// better words already.
+func (c *Config) checkSpec(s image.Spec, wrong *mistakes) {
+	for _, err := range image.Validate(s) {
+		var field *image.FieldError
+		if !errors.As(err, &field) {
+			wrong.add("strongroom-image", "%w", err)
+			continue
+		}
+		if field.Field == "Binaries" || field.Field == "Version" && c.ImageVersion == "" || field.Field == "Epoch" && s.Epoch.IsZero() {
+			continue
+		}
+		wrong.add(cmp.Or(attributes[field.Field], field.Field), "%w", field.Err)
+	}
+}
+
+// compile resolves the baseline and renders the overlay: a parameter that does not exist is
+// found by `packer validate`.
+func (c *Config) compile(load func() (*baseline.Catalogue, error), p *plan, wrong *mistakes) {
+	server, platform, ok := strings.Cut(c.Profile, "/")
+	if !ok || !slices.Contains(baseline.Servers, server) || !slices.Contains(baseline.Platforms, platform) {
+		wrong.add("profile", "%q is not known: it is a server (%s) and a platform (%s), such as \"vault/vm\"", c.Profile,
+			strings.Join(baseline.Servers, ", "), strings.Join(baseline.Platforms, ", "))
+		server, platform = baseline.Servers[0], baseline.Platforms[0] // the parameters can still be judged
+	}
+	distribution := c.Distribution
+	if !slices.Contains(baseline.Distributions, distribution) {
+		distribution = baseline.Distributions[0] // reported by checkSpec
+	}
+	catalogue, err := load()
+	if err != nil {
+		wrong.add("catalogue", "%w", err)
+		return
+	}
+	compiled, err := catalogue.Compile(control.Profile{
+		Server: server, Platform: platform, Layout: layout, Distribution: distribution, Parameters: c.Parameters,
+	})
+	if err != nil {
+		for _, err := range unjoin(err) {
+			wrong.add("parameters", "%w", err)
+		}
+		return
+	}
+	if p.baselineDigest, err = compiled.Digest(); err != nil {
+		wrong.add("catalogue", "%w", err)
+		return
+	}
+	if p.spec.Overlay, err = compiled.Overlay(); err != nil {
+		for _, err := range unjoin(err) {
+			wrong.add("catalogue", "%w", err)
+		}
+		return
+	}
+	if p.overlayDigest, err = p.spec.Overlay.Digest(); err != nil {
+		wrong.add("catalogue", "%w", err)
+	}
+}
+
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// plan fills in the machine; a nil block means that nothing is booted.
+func (t *BootTestConfig) plan(wrong *mistakes) *bootPlan {
+	if t == nil {
+		return nil
+	}
+	p := &bootPlan{cpus: cmp.Or(t.CPUs, 2), timeout: cmp.Or(t.Timeout, 10*time.Minute)}
+	if p.cpus < 1 {
+		wrong.add("boot_test.cpus", "%d is not a number of processors: give 1 or more", t.CPUs)
+	}
+	if p.timeout < time.Second {
+		wrong.add("boot_test.timeout", "%s is too short: give a duration such as \"10m\"", t.Timeout)
+	}
+	var err error
+	if p.memory, err = parseSize(cmp.Or(t.Memory, "1GiB")); err != nil {
+		wrong.add("boot_test.memory", "%w", err)
+	} else if p.memory < 512<<20 {
+		wrong.add("boot_test.memory", "%s is too little to boot a node: give 512MiB or more", t.Memory)
+	}
+	return p
+}
+
+// generatedData is what provisioners read as build.NAME.
+func (p plan) generatedData() map[string]any {
+	return map[string]any{
+		varImageName:      p.spec.Name,
+		varImageVersion:   p.spec.Version,
+		varBaselineDigest: p.baselineDigest,
+		varOverlayDigest:  p.overlayDigest,
+	}
+}
+
+// defaultEpoch is the time of the files of an image when nothing else says one: a constant, so
+// that the same sources give the same bytes. A node's clock never runs before it.
+var defaultEpoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// sourceDateEpoch is the time of every file of the image: $SOURCE_DATE_EPOCH, the moment of the
+// dated archive, or a constant. Never the clock.
+func sourceDateEpoch(snapshot string) (time.Time, error) {
+	if s := os.Getenv("SOURCE_DATE_EPOCH"); s != "" {
+		seconds, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || seconds < 0 {
+			return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH=%q is not a number of seconds since 1970", s)
+		}
+		return time.Unix(seconds, 0).UTC(), nil
+	}
+	if t, err := time.Parse("20060102T150405Z", snapshot); err == nil {
+		return t, nil
+	}
+	return defaultEpoch, nil
+}
+
+// defaultCacheDirectory is where this user's caches lie; internal/image refuses an empty one.
+func defaultCacheDirectory() string {
+	if dir := os.Getenv("STRONGROOM_CACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "strongroom")
+}

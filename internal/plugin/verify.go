@@ -1,0 +1,108 @@
+package plugin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/packer-plugin-sdk/multistep"
+
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/report"
+)
+
+// Files of the artifact beside the disks and the manifest.
+const (
+	imageReportName = "image-report.json" // hostcheck on the sealed tree
+	nodeReportName  = "report.json"       // hostcheck on the node of the boot test
+	consoleName     = "console.log"       // what that node said on its serial console
+)
+
+// findHostcheck resolves the attribute hostcheck: as it is given, or else beside this program,
+// or else in PATH.
+func findHostcheck(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("cannot tell where this plugin lies: %w", err)
+	}
+	beside := filepath.Join(filepath.Dir(self), "hostcheck")
+	if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() {
+		return beside, nil
+	}
+	if found, err := exec.LookPath("hostcheck"); err == nil {
+		return filepath.Abs(found)
+	}
+	return "", fmt.Errorf("hostcheck: not found at %s nor in PATH\nhint: name the program in the template, as in: hostcheck = \"bin/hostcheck\"", beside)
+}
+
+// stepVerify lets the very hostcheck that goes into the image judge the sealed tree. An image
+// whose own statement does not hold is never made.
+type stepVerify struct{ bake *bake }
+
+func (s *stepVerify) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
+	s.bake.ui.Say("Verifying the sealed tree...")
+	return proceed(state, s.verify(ctx))
+}
+
+func (*stepVerify) Cleanup(multistep.StateBag) {}
+
+func (s *stepVerify) verify(ctx context.Context) error {
+	hostcheck, err := filepath.Abs(s.bake.plan.hostcheck)
+	if err != nil {
+		return fmt.Errorf("cannot resolve %s: %w", s.bake.plan.hostcheck, err)
+	}
+	cmd := s.bake.assembly.Inspect(ctx, func(tree string) []string {
+		return []string{hostcheck, "verify", "--stage", control.StageImage.String(), "--root", tree, "--format", "json"}
+	})
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	failure := cmd.Run()
+	document, err := report.ReadJSON(bytes.NewReader(stdout.Bytes()))
+	if err != nil {
+		return fmt.Errorf("cannot verify the sealed tree: %w", errors.Join(err, failure, message(stderr.String())))
+	}
+	if document.Baseline != s.bake.plan.baselineDigest {
+		return fmt.Errorf("cannot verify the sealed tree: it states baseline %s, and this build rendered %s\nhint: a provisioner has replaced it, or hostcheck and the plugin are of different versions", document.Baseline, s.bake.plan.baselineDigest)
+	}
+	var text strings.Builder
+	if err := report.WriteText(&text, document, report.TextOptions{Brief: document.Verdict == check.Pass}); err != nil {
+		return err
+	}
+	s.bake.ui.Say(strings.TrimSpace(text.String()))
+	if document.Verdict != check.Pass {
+		return fmt.Errorf("the sealed tree is not what the baseline states: %s", strings.Join(closingControls(document), ", "))
+	}
+	if failure != nil {
+		return fmt.Errorf("cannot verify the sealed tree: %w", errors.Join(failure, message(stderr.String())))
+	}
+	s.bake.imageReport = stdout.Bytes()
+	return nil
+}
+
+// closingControls names the controls that keep the gate shut.
+func closingControls(d *report.Document) []string {
+	var ids []string
+	for _, c := range d.Controls {
+		if c.Severity == control.Must && (c.Outcome == control.Fail || c.Outcome == control.Unknown) {
+			ids = append(ids, fmt.Sprintf("%s (%s)", c.ID, c.Outcome))
+		}
+	}
+	return ids
+}
+
+// message is a program's last words as an error, nil when it had none.
+func message(stderr string) error {
+	if stderr = strings.TrimSpace(stderr); stderr == "" {
+		return nil
+	}
+	return errors.New(stderr)
+}
