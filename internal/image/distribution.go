@@ -36,10 +36,15 @@ var distributions = map[string]distribution{
 // Distributions lists the distributions that a Spec may name.
 func Distributions() []string { return slices.Sorted(maps.Keys(distributions)) }
 
-// bakeOnly are the packages whose files are sealed away: the package manager, what its maintainer
-// scripts run on, and the tools of the bake.
+// bakeOnly are the packages whose files are sealed away: the package manager, what maintainer
+// scripts run on, the tools of the bake, the kernel's own initrd generator, and the D-Bus daemon that
+// systemd-resolved depends on and works without.
 var bakeOnly = []string{
-	"adduser", "apt", "cpio", "debconf", "debian-archive-keyring", "debianutils", "dpkg", "dracut-core", "dracut-install",
-	"init-system-helpers", "libapt-pkg6.0", "libapt-pkg7.0", "linux-base", "login.defs", "passwd", "perl-base",
-	"systemd-boot-efi", "systemd-boot-efi-amd64-signed", "tzdata-legacy", "zstd",
+	"adduser", "apt", "busybox", "cpio", "dbus", "dbus-bin", "dbus-daemon", "dbus-session-bus-common", "dbus-system-bus-common",
+	"debconf", "debian-archive-keyring", "debianutils", "diffutils", "dpkg", "dracut-core", "dracut-install", "gcc-12-base",
+	"gcc-14-base", "init-system-helpers", "initramfs-tools", "initramfs-tools-bin", "initramfs-tools-core", "klibc-utils",
+	"libapt-pkg6.0", "libapt-pkg7.0", "libdb5.3", "libdb5.3t64", "libdebconfclient0", "libklibc", "libsemanage-common",
+	"libsemanage2", "libsepol2", "libtext-charwidth-perl", "libtext-iconv-perl", "libtext-wrapi18n-perl", "linux-base", "logsave",
+	"passwd", "perl-base", "runit-helper", "sensible-utils", "systemd-boot-efi", "systemd-boot-efi-amd64-signed", "sysvinit-utils",
+	"ucf", "usr-is-merged", "usrmerge", "zstd",
 }

@@ -37,14 +37,27 @@ func (a *Assembly) sealPackages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	paths := pathsOnlyIn(string(sealed), string(kept))
-	// One rm for files and one rmdir for directories, deepest first. Both see the tree as root and the paths as
-	// data, so that a path of a package cannot reach anything else.
+	return a.removePaths(ctx, pathsOnlyIn(string(sealed), string(kept)))
+}
+
+// removePaths removes files and empty directories of the tree. A directory that still holds something is
+// another package's too, or the sealing of paths comes to it.
+func (a *Assembly) removePaths(ctx context.Context, paths []string) error {
+	var stderr bytes.Buffer
 	remove := a.Command(ctx, "xargs", "--null", "rm", "--force", "--dir", "--")
-	remove.Stdin = bytes.NewReader([]byte(strings.Join(paths, "\x00")))
-	// rm complains of directories that still hold what another package's script made; those stay.
-	if err := a.box.run(remove); err != nil {
-		a.log.DebugContext(ctx, "some directories of sealed packages are not empty", "error", err)
+	remove.Stdin = strings.NewReader(strings.Join(paths, "\x00"))
+	remove.Stderr = &stderr
+	err := remove.Run()
+	if err == nil {
+		return nil
+	}
+	for line := range strings.Lines(stderr.String()) {
+		if !strings.HasSuffix(line, ": Directory not empty\n") {
+			return &toolError{Tool: "rm", Output: strings.TrimSpace(line), Err: err}
+		}
+	}
+	if stderr.Len() == 0 {
+		return &toolError{Tool: "rm", Err: err}
 	}
 	return nil
 }

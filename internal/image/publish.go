@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,14 +42,19 @@ func (a *Assembly) stage(ctx context.Context) error {
 		return err
 	}
 	a.staged = true
-	for _, format := range a.spec.Formats {
-		name := "disk." + format
-		f, err := a.copyOut(ctx, name, filepath.Join(dir, name))
-		if err != nil {
+	files := make([]File, len(a.spec.Formats))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, format := range a.spec.Formats {
+		group.Go(func() (err error) {
+			name := "disk." + format
+			files[i], err = a.copyOut(ctx, name, filepath.Join(dir, name))
 			return err
-		}
-		a.result.Files = append(a.result.Files, f)
+		})
 	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	a.result.Files = files
 	text, err := json.MarshalIndent(struct {
 		Schema string `json:"schema"`
 		Result
@@ -109,14 +116,9 @@ func copySparse(ctx context.Context, out *os.File, in io.Reader) (int64, string,
 	return size, hex.EncodeToString(hash.Sum(nil)), out.Truncate(size)
 }
 
-func allZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
+var zeros [mebibyte]byte
+
+func allZero(b []byte) bool { return bytes.Equal(b, zeros[:len(b)]) }
 
 // Publish makes the artifacts appear under the output directory's name, all at once.
 func (a *Assembly) Publish(ctx context.Context) error {

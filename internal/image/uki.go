@@ -48,10 +48,7 @@ func (a *Assembly) unifiedKernel(ctx context.Context) error {
 		s.size, s.file = st.Size(), a.box.path(s.file)
 		sections = append(sections, s)
 	}
-	cmd := a.box.command(ctx, objcopyArgs(layout.place(sections), a.box.path("stub.efi"), a.box.path("linux.efi"))...)
-	// Without it objcopy writes the clock into the PE header.
-	cmd.Env = append(cmd.Env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", a.spec.Epoch.Unix()))
-	return a.box.run(cmd)
+	return a.box.run(a.box.command(ctx, objcopyArgs(layout.place(sections), a.box.path("stub.efi"), a.box.path("linux.efi"))...))
 }
 
 // commandLine is the kernel's: where the root is, and the pieces of the tree.
@@ -59,6 +56,7 @@ func commandLine(rootHash string, pieces []string) string {
 	return strings.Join(append([]string{
 		"roothash=" + rootHash, "root=/dev/mapper/root", "ro", "rootfstype=squashfs",
 		"systemd.verity_root_options=panic-on-corruption",
+		"systemd.gpt_auto=no", // the disk's partitions are mounted by the units of the image, not by what a disk offers
 	}, pieces...), " ")
 }
 
@@ -114,9 +112,10 @@ func (l stubLayout) place(sections []section) []section {
 	return out
 }
 
-// objcopyArgs is the argv that adds placed sections to the stub.
+// objcopyArgs is the argv that adds placed sections to the stub. Without preserved dates the PE header tells
+// the time of the bake.
 func objcopyArgs(sections []section, stub, out string) []string {
-	args := []string{"objcopy"}
+	args := []string{"objcopy", "--preserve-dates"}
 	for _, s := range sections {
 		args = append(args, "--add-section", s.name+"="+s.file, "--change-section-vma", fmt.Sprintf("%s=%#x", s.name, s.vma))
 	}
