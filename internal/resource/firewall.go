@@ -154,6 +154,19 @@ func (f *Firewall) Render(control.Profile) ([]overlay.Fragment, error) {
 	}, nil
 }
 
+// Expected is the ruleset that Verify accepts, with empty sets.
+func (f *Firewall) Expected() host.Ruleset {
+	table := host.Table{Family: "inet", Name: FirewallTable}
+	chains := f.chains()
+	for _, hook := range hooks {
+		table.Chains = append(table.Chains, host.Chain{Name: hook, Type: "filter", Hook: hook, Policy: "drop", Rules: chains[hook]})
+	}
+	for _, s := range f.Sets {
+		table.Sets = append(table.Sets, host.Set{Name: s + "4"}, host.Set{Name: s + "6"})
+	}
+	return host.Ruleset{Tables: []host.Table{table}}
+}
+
 func (f *Firewall) Verify(ctx context.Context, h host.Host, stage control.Stage) []control.Observation {
 	if !stage.Runs() {
 		return nil

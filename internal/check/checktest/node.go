@@ -1,0 +1,186 @@
+// Package checktest builds hosts in memory that conform to a baseline, so that tests can break one
+// fact at a time and see which control notices.
+package checktest
+
+import (
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/strongroom/strongroom/hardening"
+	"github.com/strongroom/strongroom/internal/baseline"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/host/hosttest"
+	"github.com/strongroom/strongroom/internal/resource"
+)
+
+// Profile is the profile that tests use when they do not care.
+func Profile() control.Profile {
+	return control.Profile{Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie"}
+}
+
+// Compile gives the real catalogue's baseline of a profile.
+func Compile(t testing.TB, p control.Profile) *baseline.Baseline {
+	t.Helper()
+	c, err := hardening.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := c.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Tree is a root tree with the baseline's overlay and what the distribution brings.
+func Tree(t testing.TB, b *baseline.Baseline) *hosttest.Host {
+	t.Helper()
+	overlay, err := b.Overlay()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hosttest.New().
+		File("/etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\nvault:x:800:800:HashiCorp Vault:/var/lib/vault:/usr/sbin/nologin\n").
+		File("/etc/shadow", "root:*:19675:0:99999:7:::\nvault:!*:19675::::::\n").Chmod("/etc/shadow", 0o640).Chown("/etc/shadow", 0, 42).
+		File("/etc/group", "root:x:0:\n").
+		File("/etc/gshadow", "root:*::\n").Chmod("/etc/gshadow", 0o640).Chown("/etc/gshadow", 0, 42).
+		File("/usr/bin/vault", "ELF").Chmod("/usr/bin/vault", 0o755).
+		File("/usr/bin/hostcheck", "ELF").Chmod("/usr/bin/hostcheck", 0o755)
+	for _, f := range overlay.Fragments() {
+		switch {
+		case f.Mode.IsDir():
+			h.Directory(f.Path, f.Mode)
+		case f.Mode&fs.ModeSymlink != 0:
+			h.Symlink(f.Path, f.Target)
+		default:
+			h.File(f.Path, string(f.Content)).Chmod(f.Path, f.Mode)
+		}
+	}
+	return h
+}
+
+// vaultPID is the main process of vault.service on a conforming node.
+const vaultPID = 812
+
+// VaultConfig is what hostcheck-configure writes, as far as the catalogue looks at it.
+const VaultConfig = `ui = false
+disable_mlock = true
+storage "raft" {
+  path = "/var/lib/vault"
+}
+listener "tcp" {
+  address = "[::]:8200"
+  tls_cert_file = "/run/vault/tls/tls.crt"
+  tls_key_file = "/run/vault/tls/tls.key"
+  tls_min_version = "tls12"
+}
+`
+
+// Node is a running node on which every fact of the baseline holds. Facts that no control states
+// are not set, so that a check which reads more than it says is noticed.
+func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
+	t.Helper()
+	h := Tree(t, b)
+	config := VaultConfig
+	if b.Profile.Parameters["memory_lock"] == "on" {
+		config = strings.Replace(config, "disable_mlock = true", "disable_mlock = false", 1)
+	}
+	h.Directory("/run/vault", 0o750).Chown("/run/vault", 0, 800)
+	for path, content := range map[string]string{"/run/vault/vault.hcl": config, "/run/vault/tls/tls.key": "key"} {
+		h.File(path, content).Chmod(path, 0o640).Chown(path, 0, 800)
+	}
+
+	var arguments []string
+	modules := []string{"squashfs"}
+	var mounts []host.Mount
+	units := map[string]host.Unit{}
+	unit := func(name string) host.Unit {
+		if u, ok := units[name]; ok {
+			return u
+		}
+		return host.Unit{Name: name, LoadState: "loaded", ActiveState: "active", Properties: map[string]string{}}
+	}
+	process := host.Process{PID: vaultPID, Name: "vault", UIDs: [4]uint64{800, 800, 800, 800}, NoNewPrivs: true, Seccomp: 2, Limits: map[string]host.Limit{}}
+	ruleset := host.Ruleset{}
+	listeners := []host.Listener{}
+
+	for _, c := range b.Controls {
+		for _, res := range c.Resources {
+			switch r := res.(type) {
+			case *resource.Sysctl:
+				h.File("/proc/sys/"+strings.ReplaceAll(r.Name, ".", "/"), r.Value+"\n")
+			case *resource.KernelArgument:
+				word := r.Name
+				if r.Value != "" {
+					word += "=" + r.Value
+				}
+				arguments = append(arguments, word)
+				if r.Proof != nil {
+					h.File(r.Proof.Path, "none "+r.Proof.Contains+" confidentiality\n")
+				}
+			case *resource.KernelModule:
+				if r.State == "loaded" {
+					modules = append(modules, r.Name)
+				}
+			case *resource.Mount:
+				device := fmt.Sprintf("254:%d", len(mounts))
+				mounts = append(mounts, host.Mount{Point: r.Point, FSType: r.FSType, Source: "/dev/x", Device: device, Options: r.Options})
+				if r.Verity {
+					h.File("/sys/dev/block/"+device+"/dm/uuid", "CRYPT-VERITY-0123-root\n")
+				}
+			case *resource.UnitState:
+				name := strings.Replace(r.Name, "@.", "@strongroom.", 1)
+				u := unit(name)
+				if r.State == "masked" {
+					u.LoadState, u.ActiveState = "masked", "inactive"
+				}
+				units[name] = u
+			case *resource.UnitProperty:
+				u := unit(r.Unit)
+				for k, v := range r.Properties {
+					switch k {
+					case "UMask":
+						n, _ := strconv.ParseUint(v, 8, 32)
+						v = strconv.FormatUint(n, 10)
+					case "SystemCallFilter":
+						v = "futex read write"
+					case "CapabilityBoundingSet", "AmbientCapabilities":
+						v = strings.ToLower(v)
+					}
+					u.Properties[k] = v
+				}
+				units[r.Unit] = u
+			case *resource.ProcessLimits:
+				u := unit(r.Unit)
+				u.Properties["MainPID"] = strconv.Itoa(vaultPID)
+				units[r.Unit] = u
+				for name, v := range r.Limits {
+					n, err := strconv.ParseUint(v, 10, 64)
+					if err != nil {
+						n = host.NoLimit
+					}
+					row := map[string]string{"core": "Max core file size", "memlock": "Max locked memory", "nofile": "Max open files"}[name]
+					process.Limits[row] = host.Limit{Soft: n, Hard: n}
+				}
+			case *resource.Listener:
+				for _, spec := range r.Require {
+					protocol, port, _ := strings.Cut(spec, "/")
+					n, _ := strconv.Atoi(port)
+					listeners = append(listeners, host.Listener{Protocol: protocol, Address: "::", Port: uint16(n)})
+				}
+			case *resource.Firewall:
+				ruleset = r.Expected()
+			}
+		}
+	}
+	for _, u := range units {
+		h.SetUnit(u)
+	}
+	return h.SetSwaps().SetMounts(mounts...).SetKernelArguments(arguments...).SetModules(modules...).
+		SetListeners(listeners...).SetUnits(host.UnitStatus{Name: "vault.service", LoadState: "loaded", ActiveState: "active"}).
+		SetProcess(process).SetRuleset(ruleset)
+}
