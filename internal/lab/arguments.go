@@ -56,13 +56,16 @@ func (m *Machine) arguments() ([]string, error) {
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + firmwareCode,
 		"-drive", "if=pflash,format=raw,unit=1,file=" + escape(variables),
-		// cache=unsafe: the disk is thrown away; a flush of the guest need not reach the host's disk.
-		"-drive", "if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file=" + escape(m.config.Disk.Path),
-		"-device", "virtio-blk-pci,drive=disk,bootindex=0",
 		"-netdev", network,
 		"-object", "filter-dump,id=packets,netdev=net,maxlen=128,file=" + m.packets(),
 		"-device", "virtio-net-pci,netdev=net,romfile=", // no network boot
 		"-device", "virtio-rng-pci",
+	}
+	for i, disk := range append([]*Disk{m.config.Disk}, m.config.Extra...) {
+		// cache=unsafe: the disk is thrown away; a flush of the guest need not reach the host's disk.
+		arguments = append(arguments,
+			"-drive", fmt.Sprintf("if=none,id=disk%d,format=qcow2,cache=unsafe,discard=unmap,file=%s", i, escape(disk.Path)),
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,bootindex=%d", i, i))
 	}
 	arguments = append(arguments, acceleratorArguments(kvmUsable())...)
 	credentials, err := smbiosArguments(m.dir, m.config.Credentials)

@@ -43,9 +43,25 @@ func NewDisk(ctx context.Context, dir, image string) (*Disk, error) {
 	return disk, run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-b", image, "-F", format, disk.Path)
 }
 
-// SetByte replaces one byte, leaving the image below as it is.
-func (d *Disk) SetByte(ctx context.Context, offset int64, value byte) error {
-	return run(ctx, "qemu-io", "-f", "qcow2", "-c", fmt.Sprintf("write -P %d %d 1", value, offset), d.Path)
+// FlipByte inverts one byte of the disk, leaving the image below as it is.
+func (d *Disk) FlipByte(ctx context.Context, offset int64) error {
+	value, err := d.readByte(ctx, offset)
+	if err != nil {
+		return err
+	}
+	return run(ctx, "qemu-io", "-f", "qcow2", "-c", fmt.Sprintf("write -P %d %d 1", ^value, offset), d.Path)
+}
+
+// readByte asks qemu-io, which prints a dump: "00002000:  eb  .".
+func (d *Disk) readByte(ctx context.Context, offset int64) (value byte, err error) {
+	output, err := exec.CommandContext(ctx, "qemu-io", "-r", "-f", "qcow2", "-c", fmt.Sprintf("read -v %d 1", offset), d.Path).Output()
+	if err != nil {
+		return 0, fmt.Errorf("cannot read byte %d of the disk: %w", offset, err)
+	}
+	if _, err := fmt.Sscanf(string(output), "%x: %x", new(int64), &value); err != nil {
+		return 0, fmt.Errorf("cannot read byte %d of the disk: %q", offset, output)
+	}
+	return value, nil
 }
 
 func run(ctx context.Context, name string, arguments ...string) error {

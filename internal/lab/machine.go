@@ -36,7 +36,8 @@ const (
 
 // Config says what machine to start.
 type Config struct {
-	Disk        *Disk
+	Disk        *Disk        // the machine boots from it
+	Extra       []*Disk      // further disks
 	UUID        string       // firmware UUID, from which the guest derives its machine id
 	Credentials []Credential // systemd credentials, by SMBIOS
 	MemoryMiB   int          // default 2048

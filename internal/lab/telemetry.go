@@ -148,7 +148,8 @@ func (m *Machine) withConsole(err error) error {
 	return fmt.Errorf("%w\nend of the console:\n  %s", err, strings.Join(m.console.Tail(), "\n  "))
 }
 
-// progress logs a line every few seconds until the returned function is called.
+// progress logs a line every few seconds until the machine has stopped or the
+// returned function is called.
 func (m *Machine) progress(log *slog.Logger, doing string) (stop func()) {
 	ticker := time.NewTicker(progressInterval)
 	stopped := make(chan struct{})
@@ -156,6 +157,8 @@ func (m *Machine) progress(log *slog.Logger, doing string) (stop func()) {
 		for {
 			select {
 			case <-stopped:
+				return
+			case <-m.done:
 				return
 			case <-ticker.C:
 				log.Info(doing, "seconds", int(m.Uptime().Seconds()), "console", m.LastLine())

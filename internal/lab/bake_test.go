@@ -1,0 +1,150 @@
+//go:build boot
+
+package lab
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/hardening"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/image"
+	"github.com/strongroom/strongroom/internal/overlay"
+)
+
+// workDir holds what the tests of this package bake; the images go with it.
+var workDir string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if workDir, err = os.MkdirTemp("", "strongroom-boot-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(workDir)
+		return m.Run()
+	}())
+}
+
+// finished is the image under test: the one in $STRONGROOM_IMAGE (as `make image` leaves it),
+// or one baked now.
+func finished(t *testing.T) (dir string, manifest *image.Result) {
+	t.Helper()
+	dir = os.Getenv("STRONGROOM_IMAGE")
+	if dir == "" {
+		if err := plain(); err != nil {
+			t.Fatal(err)
+		}
+		dir = filepath.Join(workDir, "plain")
+	}
+	manifest, err := readManifest(filepath.Join(dir, image.ManifestName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir, manifest
+}
+
+var plain = sync.OnceValue(func() error { return bake(context.Background(), "plain", nil) })
+
+// variant bakes an image that is as it should be but for some files. It is sealed like any
+// other: what the node finds was there when its verity tree was made.
+func variant(t *testing.T, name string, drift ...overlay.Fragment) (disk string) {
+	t.Helper()
+	if err := bake(t.Context(), name, drift); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(workDir, name, "disk.raw")
+}
+
+func bake(ctx context.Context, name string, drift []overlay.Fragment) error {
+	programs, err := programs()
+	if err != nil {
+		return err
+	}
+	catalogue, err := hardening.Load()
+	if err != nil {
+		return err
+	}
+	compiled, err := catalogue.Compile(control.Profile{Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie"})
+	if err != nil {
+		return err
+	}
+	tree, err := compiled.Overlay()
+	if err != nil {
+		return err
+	}
+	for _, f := range drift {
+		if err := tree.Add("the test", f); err != nil {
+			return err
+		}
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	assembly, err := image.New(image.Spec{
+		Name: "strongroom", Version: "0.0.0-" + name, Distribution: "debian/trixie",
+		Overlay: tree, Binaries: programs, Formats: []string{image.FormatRaw}, DataSize: 2 << 30,
+		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, name), CacheDir: cache,
+	}, testLog())
+	if err != nil {
+		return err
+	}
+	defer assembly.Close()
+	for _, step := range []func(context.Context) error{
+		assembly.BaseTree, assembly.ApplyOverlay, assembly.Seal, assembly.RootFilesystem, assembly.Verity, assembly.Initrd,
+		assembly.UnifiedKernel, assembly.Disk, assembly.Convert, assembly.Manifest, assembly.Publish,
+	} {
+		if err := step(ctx); err != nil {
+			return fmt.Errorf("cannot bake image %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// cacheDir is the one of `make image`, so that only the overlay is new.
+func cacheDir() (string, error) {
+	if dir := os.Getenv("STRONGROOM_CACHE"); dir != "" {
+		return dir, nil
+	}
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "strongroom"), err
+}
+
+// programs are Vault as `make image` takes it, and hostcheck as it is in the working tree.
+var programs = sync.OnceValues(func() ([]image.Binary, error) {
+	const root = "../.."
+	vault := os.Getenv("VAULT_BINARY")
+	if vault == "" {
+		path, err := exec.Command(filepath.Join(root, "tools/build"), "--path", "vault").Output()
+		if err != nil {
+			return nil, fmt.Errorf("cannot tell where Vault lies: %w", err)
+		}
+		vault = strings.TrimSpace(string(path))
+	}
+	hostcheck := filepath.Join(workDir, "hostcheck")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", hostcheck, "./cmd/hostcheck")
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("cannot build hostcheck: %w: %s", err, output)
+	}
+	return []image.Binary{{Source: vault, Path: "/usr/bin/vault"}, {Source: hostcheck, Path: "/usr/bin/hostcheck"}}, nil
+})
+
+func testLog() *slog.Logger {
+	level := slog.LevelInfo
+	if os.Getenv("STRONGROOM_DEBUG") != "" {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
