@@ -1,0 +1,272 @@
+package host_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/strongroom/strongroom/internal/host"
+)
+
+// fakeSystemd answers on a private socket as systemd does: no bus, no Hello. Calls counts the
+// questions, Connections who came to ask.
+type fakeSystemd struct {
+	calls       atomic.Int32
+	connections atomic.Int32
+	answer      func(member string, path dbus.ObjectPath) (signature string, body []any, errorName string)
+}
+
+// serve gives a live host whose root has the socket.
+func (f *fakeSystemd) serve(t *testing.T) *host.LiveHost {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(dir, "run/systemd"), 0o755))
+	listener, err := net.Listen("unix", filepath.Join(dir, "run/systemd/private"))
+	must(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			f.connections.Add(1)
+			go f.talk(conn)
+		}
+	}()
+	live, err := host.Live(host.LiveOptions{Root: dir})
+	must(t, err)
+	t.Cleanup(func() { must(t, live.Close()) })
+	return live
+}
+
+func (f *fakeSystemd) talk(conn net.Conn) {
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		switch line = strings.TrimLeft(strings.TrimSpace(line), "\x00"); {
+		case line == "AUTH":
+			io.WriteString(conn, "REJECTED EXTERNAL\r\n")
+		case strings.HasPrefix(line, "AUTH EXTERNAL"):
+			io.WriteString(conn, "OK 0123456789abcdef0123456789abcdef\r\n")
+		case strings.HasPrefix(line, "NEGOTIATE_UNIX_FD"):
+			io.WriteString(conn, "AGREE_UNIX_FD\r\n")
+		}
+		if line == "BEGIN" {
+			break
+		}
+	}
+	for {
+		call, err := dbus.DecodeMessage(in)
+		if err != nil {
+			return
+		}
+		if call.Type != dbus.TypeMethodCall || call.Flags&dbus.FlagNoReplyExpected != 0 {
+			continue
+		}
+		member, _ := call.Headers[dbus.FieldMember].Value().(string)
+		path, _ := call.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
+		var signature, errorName string
+		var body []any
+		if member != "AddMatch" { // go-systemd subscribes to signals; nobody here needs them
+			f.calls.Add(1)
+			signature, body, errorName = f.answer(member, path)
+		}
+		reply := &dbus.Message{Type: dbus.TypeMethodReply, Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldReplySerial: dbus.MakeVariant(call.Serial()),
+		}}
+		if errorName != "" {
+			reply.Type = dbus.TypeError
+			reply.Headers[dbus.FieldErrorName] = dbus.MakeVariant(errorName)
+		}
+		if signature != "" {
+			reply.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.ParseSignatureMust(signature))
+			reply.Body = body
+		}
+		if reply.EncodeTo(conn, binary.LittleEndian) != nil {
+			return
+		}
+	}
+}
+
+func properties(p map[string]any) []any {
+	out := map[string]dbus.Variant{}
+	for k, v := range p {
+		out[k] = dbus.MakeVariant(v)
+	}
+	return []any{out}
+}
+
+type allowList struct {
+	Allow bool
+	Names []string
+}
+
+type execCommand struct {
+	Path string
+	Argv []string
+}
+
+func TestUnitProperties(t *testing.T) {
+	f := &fakeSystemd{answer: func(member string, path dbus.ObjectPath) (string, []any, string) {
+		if member != "GetAll" || path != "/org/freedesktop/systemd1/unit/vault_2eservice" {
+			return "", nil, "org.freedesktop.DBus.Error.UnknownObject"
+		}
+		return "a{sv}", properties(map[string]any{
+			"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled",
+			"NoNewPrivileges": true, "PrivateUsers": false,
+			"LimitCORE": uint64(0), "LimitMEMLOCK": uint64(math.MaxUint64),
+			"MainPID": uint32(42), "UMask": uint32(0o77), "RuntimeDirectoryMode": uint32(0o750), "OOMScoreAdjust": int32(-900),
+			"Requires":              []string{"hostcheck-gate.service", "sysinit.target"},
+			"ReadWritePaths":        []string{},
+			"SystemCallFilter":      allowList{true, []string{"read", "write"}},
+			"SystemCallDeny":        allowList{false, []string{"mount", "swapon"}},
+			"RestrictNamespaces":    uint64(0),
+			"NothingDenied":         allowList{false, nil},
+			"NothingAllowed":        allowList{true, nil},
+			"CapabilityBoundingSet": uint64(1<<14 | 1<<1 | 1<<45), "AmbientCapabilities": uint64(0),
+			"ExecStart": []execCommand{{"/usr/bin/vault", []string{"vault", "server"}}},
+		}), ""
+	}}
+	live := f.serve(t)
+	u, err := live.Unit(t.Context(), "vault.service")
+	must(t, err)
+	if u.Name != "vault.service" || u.LoadState != "loaded" || u.ActiveState != "active" || u.UnitFileState != "enabled" {
+		t.Errorf("unit %+v", u)
+	}
+	for name, want := range map[string]string{
+		"NoNewPrivileges": "yes", "PrivateUsers": "no", "LimitCORE": "0", "LimitMEMLOCK": "infinity",
+		"MainPID": "42", "UMask": "0077", "RuntimeDirectoryMode": "0750", "OOMScoreAdjust": "-900",
+		"Requires": "hostcheck-gate.service sysinit.target", "ReadWritePaths": "",
+		"SystemCallFilter": "read write", "SystemCallDeny": "~mount swapon", "NothingDenied": "", "NothingAllowed": "",
+		"CapabilityBoundingSet": "cap_45 cap_dac_override cap_ipc_lock", "AmbientCapabilities": "",
+		"ExecStart": `[["/usr/bin/vault",["vault","server"]]]`,
+	} {
+		if got, ok := u.Properties[name]; !ok || got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
+	}
+	if _, err := live.Unit(t.Context(), "other.service"); err == nil || !strings.Contains(err.Error(), "other.service") {
+		t.Errorf("an object that systemd does not know: %v", err)
+	}
+}
+
+func TestUnknownUnitIsNoError(t *testing.T) {
+	f := &fakeSystemd{answer: func(string, dbus.ObjectPath) (string, []any, string) {
+		return "a{sv}", properties(map[string]any{"LoadState": "not-found", "ActiveState": "inactive"}), ""
+	}}
+	u, err := f.serve(t).Unit(t.Context(), "ssh.service")
+	if err != nil || u.LoadState != "not-found" {
+		t.Errorf("got %+v, %v", u, err)
+	}
+}
+
+func TestUnits(t *testing.T) {
+	type status struct {
+		Name, Description, LoadState, ActiveState, SubState, Followed string
+		Path                                                          dbus.ObjectPath
+		JobID                                                         uint32
+		JobType                                                       string
+		JobPath                                                       dbus.ObjectPath
+	}
+	f := &fakeSystemd{answer: func(member string, _ dbus.ObjectPath) (string, []any, string) {
+		if member != "ListUnits" {
+			return "", nil, "org.freedesktop.DBus.Error.UnknownMethod"
+		}
+		return "a(ssssssouso)", []any{[]status{
+			{"z.service", "", "loaded", "failed", "", "", "/z", 0, "", "/"},
+			{"a.mount", "", "masked", "inactive", "", "", "/a", 0, "", "/"},
+		}}, ""
+	}}
+	got, err := f.serve(t).Units(t.Context())
+	must(t, err)
+	want := []host.UnitStatus{{"a.mount", "masked", "inactive"}, {"z.service", "loaded", "failed"}}
+	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// One run asks systemd once for each unit, over one client, and the end of the context of the
+// check that came first does not end the connection for the others.
+func TestSystemdIsAskedOnce(t *testing.T) {
+	f := &fakeSystemd{answer: func(string, dbus.ObjectPath) (string, []any, string) {
+		return "a{sv}", properties(map[string]any{"LoadState": "loaded"}), ""
+	}}
+	live := f.serve(t)
+	first, cancel := context.WithCancel(t.Context())
+	_, err := live.Unit(first, "a.service")
+	must(t, err)
+	cancel()
+	for range 3 {
+		_, err := live.Unit(t.Context(), "a.service")
+		must(t, err)
+		_, err = live.Unit(t.Context(), "b.service")
+		must(t, err)
+	}
+	if calls := f.calls.Load(); calls != 2 {
+		t.Errorf("%d calls, want 2", calls)
+	}
+	if connections := f.connections.Load(); connections != 2 { // go-systemd has one for calls and one for signals
+		t.Errorf("%d connections, want 2", connections)
+	}
+}
+
+func TestAnImpatientCheckDoesNotSpoilTheFact(t *testing.T) {
+	release := make(chan struct{})
+	f := &fakeSystemd{answer: func(string, dbus.ObjectPath) (string, []any, string) {
+		<-release
+		return "a{sv}", properties(map[string]any{"LoadState": "loaded"}), ""
+	}}
+	live := f.serve(t)
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := live.Unit(short, "a.service"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	close(release)
+	if u, err := live.Unit(t.Context(), "a.service"); err != nil || u.LoadState != "loaded" {
+		t.Errorf("got %+v, %v", u, err)
+	}
+}
+
+func TestNoSystemd(t *testing.T) {
+	live, err := host.Live(host.LiveOptions{Root: t.TempDir()})
+	must(t, err)
+	defer live.Close()
+	if _, err := live.Unit(t.Context(), "a.service"); err == nil || !strings.Contains(err.Error(), "needs uid 0") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A socket that accepts and then says nothing must not hang a check beyond its time.
+func TestSilentSystemd(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(dir, "run/systemd"), 0o755))
+	listener, err := net.Listen("unix", filepath.Join(dir, "run/systemd/private"))
+	must(t, err)
+	defer listener.Close()
+	live, err := host.Live(host.LiveOptions{Root: dir})
+	must(t, err)
+	defer live.Close()
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := live.Unit(short, "a.service"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
