@@ -1,4 +1,3 @@
-//go:generate packer-sdc struct-markdown
 //go:generate packer-sdc mapstructure-to-hcl2 -type Config,VaultConfig,BootTestConfig
 
 package plugin
@@ -54,8 +53,8 @@ type Config struct {
 	// of the build. A directory that exists is an error, unless Packer runs with `-force`; then
 	// it is replaced when the new image is complete.
 	OutputDirectory string `mapstructure:"output_directory"`
-	// Where base trees are kept between bakes. Defaults to `$STRONGROOM_CACHE`, or else
-	// `strongroom` in the user's cache directory.
+	// Where base trees are kept between bakes. Defaults to `image` in `$STRONGROOM_CACHE`, or else
+	// to `strongroom/image` in the user's cache directory.
 	CacheDirectory string `mapstructure:"cache_directory"`
 
 	// Boots the finished disk before it is published; a node that does not come up, or whose

@@ -265,11 +265,11 @@ func sourceDateEpoch(snapshot string) (time.Time, error) {
 // defaultCacheDirectory is where this user's caches lie; internal/image refuses an empty one.
 func defaultCacheDirectory() string {
 	if dir := os.Getenv("STRONGROOM_CACHE"); dir != "" {
-		return dir
+		return filepath.Join(dir, "image")
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return ""
 	}
-	return filepath.Join(dir, "strongroom")
+	return filepath.Join(dir, "strongroom", "image")
 }

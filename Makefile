@@ -1,0 +1,111 @@
+# Strongroom. `make help` lists the targets; `make image` is the whole product in one go.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS   += --no-builtin-rules
+
+CACHE   := $(or $(STRONGROOM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/strongroom)
+VERSION := $(shell tools/version)
+PACKER  := $(shell tools/build --path packer)
+
+# The server binary of the image: yours, or the one that `make tools` builds.
+VAULT_BINARY ?= $(shell tools/build --path vault)
+OUTPUT       ?= out/image
+
+# Where the plugin is installed: apart from the plugins of the user's other work.
+export PACKER_PLUGIN_PATH  := $(CACHE)/plugins
+export PACKER_CONFIG_DIR   := $(CACHE)
+export CHECKPOINT_DISABLE  := 1
+export STRONGROOM_CACHE    := $(CACHE)
+PLUGIN_SOURCE              := github.com/strongroom/strongroom
+
+GO       := go
+GO_BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.buildVersion=$(VERSION)'
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\n  VAULT_BINARY=/path  another server binary      OUTPUT=dir  another output directory (default out/image)\n'
+
+##@ Build
+
+.PHONY: deps
+deps: ## install the Debian packages that are missing (as root), or name the command that does
+	@tools/deps
+
+.PHONY: build
+build: ## build bin/imagebuild, bin/hostcheck and bin/packer-plugin-strongroom
+	@mkdir -p bin
+	$(GO_BUILD) -o bin/ ./cmd/imagebuild ./cmd/hostcheck
+	@ln -f bin/imagebuild bin/packer-plugin-strongroom
+
+.PHONY: tools
+tools: ## build Packer and Vault from their pinned Go modules, once per version
+	@tools/build packer $(if $(filter $(shell tools/build --path vault),$(VAULT_BINARY)),vault)
+
+.PHONY: plugin-install
+plugin-install: build tools ## install the plugin, with hostcheck beside it, where `make image` looks for it
+	@# A version that is no longer built must not win over the one that is.
+	@rm -rf '$(PACKER_PLUGIN_PATH)/$(PLUGIN_SOURCE)'
+	@$(PACKER) plugins install --path bin/packer-plugin-strongroom $(PLUGIN_SOURCE) >/dev/null
+	@install -m 755 bin/hostcheck '$(PACKER_PLUGIN_PATH)/$(PLUGIN_SOURCE)/hostcheck'
+
+##@ Image
+
+.PHONY: image
+image: deps plugin-install ## bake the golden image, boot it, and print what the node reports
+	@mkdir -p '$(dir $(OUTPUT))'
+	$(PACKER) build -force -var 'vault_binary=$(VAULT_BINARY)' -var 'output_directory=$(OUTPUT)' packer/local.pkr.hcl
+	@$(MAKE) --no-print-directory image-proof
+
+.PHONY: image-proof
+image-proof: ## boot the image in OUTPUT and print what the node reports
+	@bin/imagebuild prove --image '$(OUTPUT)'
+
+##@ Check
+
+.PHONY: check
+check: ## format, vet, staticcheck and the unit tests: what to run before every commit
+	@unformatted=$$(gofmt -l cmd hardening internal systemd); \
+		if [[ -n $$unformatted ]]; then echo "not formatted (gofmt -w): $$unformatted" >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags bake,boot ./...
+	@tools/build staticcheck
+	$$(tools/build --path staticcheck) -tags bake,boot ./...
+	@! grep -rn 'could not find type' --include='*.hcl2spec.go' . || { echo 'a field of the configuration has a type that HCL cannot carry' >&2; exit 1; }
+	$(GO) test ./...
+
+.PHONY: check-generated
+check-generated: ## fail when a generated file is not what its source says
+	@before=$$(tools/generate --digest); tools/generate; \
+		if [[ $$before != $$(tools/generate --digest) ]]; then \
+			echo 'generated files were stale; they have been made again: review and commit them' >&2; git status --short $$(tools/generate --list) >&2; exit 1; fi
+
+.PHONY: test
+test: deps plugin-install check check-generated ## everything: checks, real bakes, boots in QEMU
+	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' \
+		$(GO) test -tags bake,boot -p 1 -count 1 -timeout 60m ./cmd/... ./internal/...
+
+.PHONY: test-slow
+test-slow: deps plugin-install ## what takes too long for every change: both distributions, repeated boots
+	STRONGROOM_SLOW=1 STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' \
+		$(GO) test -tags bake,boot,slow -p 1 -count 1 -timeout 180m ./cmd/... ./internal/...
+
+.PHONY: bench
+bench: deps plugin-install ## measure bakes and checks, printed with the machine's description
+	@tools/build goss
+	@printf 'machine: %s, %s processors, %s\n' "$$(awk -F': ' '/model name/ { print $$2; exit }' /proc/cpuinfo)" "$$(nproc)" \
+		"$$(awk '/MemTotal/ { printf "%.0f GiB of memory", $$2 / 1048576 }' /proc/meminfo)"
+	GOSS="$$(tools/build --path goss)" STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' \
+		$(GO) test -tags bake -run '^$$' -bench . -benchtime 3x -p 1 -timeout 60m ./internal/...
+
+##@ House
+
+.PHONY: generate
+generate: ## make the generated files again: HCL specs, builder reference, CONTROLS.md
+	@tools/generate
+
+.PHONY: clean
+clean: ## remove what was built and baked here; tools and base trees stay in the cache
+	rm -rf bin out .build
