@@ -1,0 +1,141 @@
+package configure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/node"
+)
+
+// Files that configure writes, on the node.
+const (
+	VaultConfigPath = "/run/vault/vault.hcl"
+	TLSCertPath     = "/run/vault/tls/tls.crt"
+	TLSKeyPath      = "/run/vault/tls/tls.key"
+	TLSCAPath       = "/run/vault/tls/ca.crt"
+	NodeIDPath      = "/var/lib/hostcheck/node-id"
+
+	// vaultAccount owns nothing of it, but its group may read.
+	vaultAccount = "vault"
+)
+
+// Options of a run.
+type Options struct {
+	Root        string // where / is: "/" on a node
+	Credentials string // $CREDENTIALS_DIRECTORY
+	MemoryLock  bool   // the baseline's parameter memory_lock: Vault locks its memory
+	Firewall    Firewall
+	Resolve     func(addr string) (string, error) // expands a go-sockaddr template
+	Now         func() time.Time
+	Random      io.Reader
+	Log         *slog.Logger
+}
+
+// Result says what the node became.
+type Result struct {
+	NodeID      string
+	ClusterName string
+	APIAddr     string
+	ClusterAddr string
+}
+
+// Run configures the node. It can be repeated: the same input gives the same files.
+//
+// The firewall comes first, as soon as node.hcl is understood: when anything else is wrong (an
+// expired certificate, a template without an address), the operator's monitoring can then
+// reach the agent and read why. Nothing else listens before the gate has opened. Vault's configuration comes last,
+// because Vault does not start without it.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	creds, credsErr := node.ReadCredentials(o.Credentials)
+	if len(creds.Config) == 0 {
+		return nil, credsErr
+	}
+	config, err := node.Parse(node.CredentialConfig, creds.Config)
+	if err != nil {
+		return nil, errors.Join(err, credsErr)
+	}
+	if err := o.Firewall.Replace(Sets(config.Firewall)); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot fill the firewall's sets: %w", err), credsErr)
+	}
+	if credsErr != nil {
+		return nil, credsErr
+	}
+	result, err := o.identify(config)
+	if err != nil {
+		return nil, err
+	}
+	warnings, err := node.CheckTLS(creds, []string{node.Host(result.APIAddr)}, o.Now())
+	for _, w := range warnings {
+		o.Log.WarnContext(ctx, w)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := o.write(creds, result); err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// identify finds out what this node is called and where it is reached.
+func (o Options) identify(config *node.Config) (*Result, error) {
+	api, apiErr := o.resolve("api_addr", config.APIAddr, node.CheckURL)
+	cluster, clusterErr := o.resolve("cluster_addr", config.ClusterAddr, node.CheckClusterURL)
+	if err := errors.Join(apiErr, clusterErr); err != nil {
+		return nil, err
+	}
+	id, err := nodeID(o.path(NodeIDPath), o.Random)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{NodeID: id, ClusterName: config.ClusterName, APIAddr: api, ClusterAddr: cluster}, nil
+}
+
+func (o Options) resolve(key, addr string, check func(string) error) (string, error) {
+	if !node.Templated(addr) {
+		return addr, nil
+	}
+	resolved, err := o.Resolve(addr)
+	if err != nil {
+		return "", fmt.Errorf("cannot resolve %s: %w", key, err)
+	}
+	if err := check(resolved); err != nil {
+		return "", node.Hinted(fmt.Errorf("%s = %q became %q on this node: %w", key, addr, resolved, err),
+			"the template found no address, or more than one; name the interface: {{ GetInterfaceIP \"eth0\" }}")
+	}
+	return resolved, nil
+}
+
+func (o Options) write(creds node.Credentials, result *Result) error {
+	owner, err := lookupOwner(o.path("/etc"), vaultAccount)
+	if err != nil {
+		return err
+	}
+	for _, dir := range []string{filepath.Dir(VaultConfigPath), filepath.Dir(TLSKeyPath)} {
+		if err := owner.directory(o.path(dir)); err != nil {
+			return err
+		}
+	}
+	files := []struct {
+		path    string
+		content []byte
+	}{
+		{TLSCAPath, creds.CA},
+		{TLSCertPath, creds.Cert},
+		{TLSKeyPath, creds.Key.Reveal()},
+		{VaultConfigPath, VaultConfig(*result, o.MemoryLock)},
+	}
+	for _, f := range files {
+		if err := owner.file(o.path(f.path), f.content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o Options) path(p string) string { return filepath.Join(o.Root, p) }

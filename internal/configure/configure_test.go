@@ -1,0 +1,224 @@
+package configure_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/configure"
+	"github.com/strongroom/strongroom/internal/node"
+	"github.com/strongroom/strongroom/internal/node/nodetest"
+)
+
+const config = `
+cluster {
+  name = "test"
+}
+api_addr     = "https://node.example:8200"
+cluster_addr = "https://{{ GetPrivateIP }}:8201"
+firewall {
+  monitoring = ["192.0.2.7"]
+}
+`
+
+// firewall remembers what it was given.
+type firewall struct {
+	sets []configure.Set
+	err  error
+}
+
+func (f *firewall) Replace(sets []configure.Set) error {
+	f.sets = sets
+	return f.err
+}
+
+func (f *firewall) elements(name string) int {
+	for _, s := range f.sets {
+		if s.Name == name {
+			return len(s.Ranges)
+		}
+	}
+	return -1
+}
+
+// machine is a root tree with accounts, as configure finds it on a first boot. Its root and
+// vault are the user and group that run the test, so that the test needs no privilege.
+func machine(t *testing.T, creds node.Credentials) (configure.Options, *firewall, *bytes.Buffer) {
+	t.Helper()
+	root := t.TempDir()
+	for _, dir := range []string{"etc", "run", "var/lib"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, root, "etc/passwd", fmt.Sprintf("daemon:x:1:1::/:/x\nroot:x:%d:%d:root:/root:/x\n", os.Getuid(), os.Getgid()))
+	put(t, root, "etc/group", fmt.Sprintf("root:x:0:\nvaultage:x:7:\nvault:x:%d:\n", os.Getgid()))
+	fw, log := &firewall{}, &bytes.Buffer{}
+	return configure.Options{
+		Root: root, Credentials: nodetest.WriteCredentials(t, creds), Firewall: fw,
+		Resolve: func(string) (string, error) { return "https://10.0.2.15:8201", nil },
+		Now:     time.Now, Random: strings.NewReader(strings.Repeat("0123456789abcdef", 4)),
+		Log: slog.New(slog.NewTextHandler(log, nil)),
+	}, fw, log
+}
+
+func put(t *testing.T, root, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(root, path), []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, root, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+func TestRunWritesTheNode(t *testing.T) {
+	creds := nodetest.NewCA(t, nodetest.Today()).Credentials(config, "node.example")
+	o, fw, log := machine(t, creds)
+	result, err := configure.Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := configure.Result{
+		NodeID: "30313233-3435-4637-b839-616263646566", ClusterName: "test",
+		APIAddr: "https://node.example:8200", ClusterAddr: "https://10.0.2.15:8201",
+	}
+	if *result != want {
+		t.Errorf("result %+v, want %+v", *result, want)
+	}
+	for path, mode := range map[string]fs.FileMode{
+		"run/vault": fs.ModeDir | 0o750, "run/vault/tls": fs.ModeDir | 0o750, "run/vault/vault.hcl": 0o640,
+		"run/vault/tls/tls.crt": 0o640, "run/vault/tls/tls.key": 0o640, "run/vault/tls/ca.crt": 0o640,
+		"var/lib/hostcheck/node-id": 0o644,
+	} {
+		info, err := os.Lstat(filepath.Join(o.Root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != mode {
+			t.Errorf("%s has mode %v, want %v", path, info.Mode(), mode)
+		}
+	}
+	if got := read(t, o.Root, "run/vault/tls/tls.key"); got != string(creds.Key.Reveal()) {
+		t.Error("the key is not the credential")
+	}
+	if got := read(t, o.Root, "run/vault/vault.hcl"); got != string(configure.VaultConfig(want, false)) {
+		t.Errorf("vault.hcl is\n%s", got)
+	}
+	if fw.elements("monitoring4") != 1 || fw.elements("egress6") != 0 {
+		t.Errorf("firewall sets: %v", fw.sets)
+	}
+	if entries, _ := filepath.Glob(filepath.Join(o.Root, "*/*/.*")); len(entries) > 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+	if key := string(creds.Key.Reveal()); strings.Contains(log.String(), key[30:60]) {
+		t.Error("the key is in the log")
+	}
+}
+
+// A later boot finds everything there, with other randomness: the identity stays, the rest is
+// written anew.
+func TestRunAgainKeepsTheIdentity(t *testing.T) {
+	ca := nodetest.NewCA(t, nodetest.Today())
+	o, _, _ := machine(t, ca.Credentials(config, "node.example"))
+	first, err := configure.Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewed := ca.Credentials(config, "node.example")
+	o.Credentials = nodetest.WriteCredentials(t, renewed)
+	o.Random = strings.NewReader(strings.Repeat("x", 64))
+	if err := os.Chmod(filepath.Join(o.Root, "run/vault"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	second, err := configure.Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.NodeID != second.NodeID {
+		t.Errorf("node id changed from %s to %s", first.NodeID, second.NodeID)
+	}
+	if read(t, o.Root, "run/vault/tls/tls.crt") != string(renewed.Cert) {
+		t.Error("the renewed certificate was not written")
+	}
+	if info, _ := os.Stat(filepath.Join(o.Root, "run/vault")); info.Mode().Perm() != 0o750 {
+		t.Errorf("/run/vault stayed open: %v", info.Mode())
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	ca := nodetest.NewCA(t, nodetest.Today())
+	good := ca.Credentials(config, "node.example")
+	cases := map[string]struct {
+		creds  node.Credentials
+		edit   func(*configure.Options)
+		want   string
+		opened bool // monitoring may ask why
+	}{
+		"no credentials at all":  {creds: good, edit: func(o *configure.Options) { o.Credentials = "" }, want: "strongroom.node.hcl"},
+		"no node.hcl":            {creds: node.Credentials{Cert: good.Cert}, want: "credential strongroom.node.hcl is missing"},
+		"no key":                 {creds: node.Credentials{Config: good.Config, Cert: good.Cert, CA: good.CA}, want: "credential strongroom.tls.key is missing", opened: true},
+		"mistake in node.hcl":    {creds: ca.Credentials(config+"\nbogus = 1\n", "node.example"), want: `strongroom.node.hcl:11: unknown key "bogus"`},
+		"certificate of another": {creds: ca.Credentials(config, "other.example"), want: "not good for node.example", opened: true},
+		"no address":             {creds: good, edit: func(o *configure.Options) { o.Resolve = func(string) (string, error) { return "https://:8201", nil } }, want: `"https://:8201"`, opened: true},
+		"two addresses": {creds: good, edit: func(o *configure.Options) {
+			o.Resolve = func(string) (string, error) { return "https://10.0.0.1 10.0.0.2:8201", nil }
+		}, want: "cluster_addr", opened: true},
+		"template that fails": {creds: good, edit: func(o *configure.Options) { o.Resolve = func(string) (string, error) { return "", errors.New("boom") } }, want: "cannot resolve cluster_addr: boom", opened: true},
+		"no account":          {creds: good, edit: func(o *configure.Options) { put(t, o.Root, "etc/group", "root:x:0:\n") }, want: "cannot look up vault", opened: true},
+		"damaged id": {creds: good, edit: func(o *configure.Options) {
+			if err := os.Mkdir(filepath.Join(o.Root, "var/lib/hostcheck"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			put(t, o.Root, "var/lib/hostcheck/node-id", "node-1\n")
+		}, want: "is damaged", opened: true},
+		"firewall": {creds: good, edit: func(o *configure.Options) { o.Firewall.(*firewall).err = errors.New("boom") }, want: "cannot fill the firewall's sets: boom", opened: true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			o, fw, _ := machine(t, c.creds)
+			if c.edit != nil {
+				c.edit(&o)
+			}
+			_, err := configure.Run(context.Background(), o)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got error %v, want one with %q", err, c.want)
+			}
+			if opened := fw.elements("monitoring4") == 1; opened != c.opened {
+				t.Errorf("monitoring may reach the node: %t, want %t", opened, c.opened)
+			}
+			if _, err := os.Stat(filepath.Join(o.Root, "run/vault/vault.hcl")); !errors.Is(err, fs.ErrNotExist) {
+				t.Error("Vault got a configuration")
+			}
+			if name == "damaged id" && read(t, o.Root, "var/lib/hostcheck/node-id") != "node-1\n" {
+				t.Error("the damaged id was overwritten")
+			}
+		})
+	}
+}
+
+// Reading randomness that ends early must not leave an id of zeros.
+func TestRunNeedsRandomness(t *testing.T) {
+	o, _, _ := machine(t, nodetest.NewCA(t, nodetest.Today()).Credentials(config, "node.example"))
+	o.Random = strings.NewReader("short")
+	if _, err := configure.Run(context.Background(), o); err == nil {
+		t.Fatal("no error")
+	}
+	if _, err := os.Stat(filepath.Join(o.Root, "var/lib/hostcheck/node-id")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("an id was written")
+	}
+}

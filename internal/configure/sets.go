@@ -1,0 +1,79 @@
+package configure
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/strongroom/strongroom/internal/node"
+)
+
+// Firewall is where the elements of the sets go.
+type Firewall interface {
+	// Replace makes the sets hold these ranges and nothing else, all of them at once.
+	Replace([]Set) error
+}
+
+// Set is one named set of the table "inet strongroom".
+type Set struct {
+	Name   string
+	IPv6   bool
+	Ranges []Range // sorted, apart from one another
+}
+
+// Range is a run of addresses of one family; both ends belong to it.
+type Range struct{ First, Last netip.Addr }
+
+// Sets gives every set that the baked ruleset declares. One without elements is there too, so
+// that a network which left node.hcl leaves the firewall.
+func Sets(f node.Firewall) []Set {
+	var out []Set
+	for _, s := range []struct {
+		name     string
+		networks []netip.Prefix
+	}{
+		{"api_clients", f.APIClients},
+		{"cluster_peers", f.ClusterPeers},
+		{"monitoring", f.Monitoring},
+		{"load_balancers", f.LoadBalancers},
+		{"egress", f.Egress},
+	} {
+		v4, v6 := merge(s.networks)
+		out = append(out, Set{s.name + "4", false, v4}, Set{s.name + "6", true, v6})
+	}
+	return out
+}
+
+// merge joins networks that overlap or touch. The flag auto-merge of a set is a service of the
+// nft program; the kernel itself refuses overlapping intervals.
+func merge(networks []netip.Prefix) (v4, v6 []Range) {
+	sorted := slices.Clone(networks)
+	slices.SortFunc(sorted, netip.Prefix.Compare)
+	for _, p := range sorted {
+		list := &v4
+		if p.Addr().Is6() {
+			list = &v6
+		}
+		r := Range{p.Addr(), lastOf(p)}
+		if n := len(*list); n > 0 {
+			previous := &(*list)[n-1]
+			if next := previous.Last.Next(); !next.IsValid() || r.First.Compare(next) <= 0 {
+				if r.Last.Compare(previous.Last) > 0 {
+					previous.Last = r.Last
+				}
+				continue
+			}
+		}
+		*list = append(*list, r)
+	}
+	return v4, v6
+}
+
+// lastOf gives the highest address of a network.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	last, _ := netip.AddrFromSlice(b)
+	return last
+}

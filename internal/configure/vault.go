@@ -1,0 +1,62 @@
+package configure
+
+import (
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/hclwrite"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// VaultConfig renders Vault's configuration for a node.
+//
+// What is absent is as much a decision as what is there:
+//   - no retry_join: Vault would join a cluster before anyone has judged the node;
+//   - no raw_storage_endpoint, introspection_endpoint, profiling or unauthenticated metrics:
+//     doors for debugging;
+//   - no x_forwarded_for_*: believing that header from anyone lets a client forge its
+//     address in the audit log;
+//   - no redact_*: the join compares versions and follows the leader's address, and only the
+//     firewall's api_clients can ask;
+//   - no tls_cipher_suites: Go's own choice is kept current, a list here would not be;
+//   - no plugin_directory, no lease times: the operator's decisions, made through the API.
+func VaultConfig(r Result, memoryLock bool) []byte {
+	f := hclwrite.NewEmptyFile()
+	body := f.Body()
+	body.AppendUnstructuredTokens(hclwrite.Tokens{{
+		Type:  hclsyntax.TokenComment,
+		Bytes: []byte("# Written at each boot by hostcheck configure, from the credential strongroom.node.hcl.\n"),
+	}})
+	set := func(b *hclwrite.Body, name, value string) { b.SetAttributeValue(name, cty.StringVal(value)) }
+
+	set(body, "cluster_name", r.ClusterName)
+	set(body, "api_addr", r.APIAddr)
+	set(body, "cluster_addr", r.ClusterAddr)
+	// Since 1.20 Vault refuses Raft storage when nobody has decided.
+	body.SetAttributeValue("disable_mlock", cty.BoolVal(!memoryLock))
+	body.SetAttributeValue("ui", cty.False)
+	set(body, "log_level", "info")
+
+	body.AppendNewline()
+	storage := body.AppendNewBlock("storage", []string{"raft"}).Body()
+	set(storage, "path", "/var/lib/vault")
+	set(storage, "node_id", r.NodeID)
+
+	body.AppendNewline()
+	listener := body.AppendNewBlock("listener", []string{"tcp"}).Body()
+	// Both address families; who may connect is the firewall's to say.
+	set(listener, "address", "[::]:8200")
+	set(listener, "cluster_address", "[::]:8201")
+	set(listener, "tls_cert_file", TLSCertPath)
+	set(listener, "tls_key_file", TLSKeyPath)
+	set(listener, "tls_min_version", "tls12")
+	headers := listener.AppendNewBlock("custom_response_headers", nil).Body()
+	headers.SetAttributeValue("default", cty.ObjectVal(map[string]cty.Value{
+		"Strict-Transport-Security": cty.TupleVal([]cty.Value{cty.StringVal("max-age=31536000")}),
+	}))
+
+	body.AppendNewline()
+	telemetry := body.AppendNewBlock("telemetry", nil).Body()
+	set(telemetry, "prometheus_retention_time", "24h")
+	// A metric's name must not change with the host's.
+	telemetry.SetAttributeValue("disable_hostname", cty.True)
+	return hclwrite.Format(f.Bytes())
+}

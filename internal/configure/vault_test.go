@@ -1,0 +1,194 @@
+package configure_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	hcl1 "github.com/hashicorp/hcl"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/strongroom/strongroom/internal/configure"
+	"github.com/strongroom/strongroom/internal/node/nodetest"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+var rendered = configure.Result{
+	NodeID: "30313233-3435-4637-b839-616263646566", ClusterName: "prod-eu1",
+	APIAddr: "https://vault-1.example.net:8200", ClusterAddr: "https://[2001:db8::1]:8201",
+}
+
+func TestVaultConfigGolden(t *testing.T) {
+	for _, memoryLock := range []bool{false, true} {
+		got := configure.VaultConfig(rendered, memoryLock)
+		path := filepath.Join("testdata", fmt.Sprintf("vault_memory_lock_%t.hcl", memoryLock))
+		if *update {
+			if err := os.WriteFile(path, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s (-want +got; -update rewrites it):\n%s", path, diff)
+		}
+	}
+}
+
+// hostcheck reads the file with HCL 2 and Vault with HCL 1: both must see the same values,
+// whatever is in them.
+func TestVaultConfigQuoting(t *testing.T) {
+	r := rendered
+	r.ClusterName = `a"b\c`
+	src := configure.VaultConfig(r, true)
+	file, diags := hclsyntax.ParseConfig(src, "vault.hcl", hcl.InitialPos)
+	if diags.HasErrors() {
+		t.Fatalf("HCL 2: %v\n%s", diags, src)
+	}
+	v, diags := file.Body.(*hclsyntax.Body).Attributes["cluster_name"].Expr.Value(nil)
+	if diags.HasErrors() || v.AsString() != r.ClusterName {
+		t.Errorf("HCL 2 reads %#v", v)
+	}
+	var old struct {
+		ClusterName  string `hcl:"cluster_name"`
+		DisableMlock bool   `hcl:"disable_mlock"`
+	}
+	if err := hcl1.Decode(&old, string(src)); err != nil {
+		t.Fatalf("HCL 1: %v\n%s", err, src)
+	}
+	if old.ClusterName != r.ClusterName || old.DisableMlock {
+		t.Errorf("HCL 1 reads %+v", old)
+	}
+}
+
+// The real Vault starts with the rendered file, apart from where things lie on this machine,
+// and answers as the file says.
+func TestVaultAcceptsTheConfig(t *testing.T) {
+	binary := os.Getenv("VAULT_BINARY")
+	if binary == "" {
+		t.Skip("SKIPPED: VAULT_BINARY is not set; `make test` sets it")
+	}
+	dir := t.TempDir()
+	// diagnose warns of a certificate that ends within a month.
+	season := nodetest.Validity{From: time.Now().Add(-time.Hour), Until: time.Now().Add(90 * 24 * time.Hour)}
+	ca := nodetest.NewCA(t, season)
+	cert, key := ca.Issue(season, "vault-1.example.net", "127.0.0.1")
+	for path, content := range map[string][]byte{"tls.crt": cert, "tls.key": key} {
+		if err := os.WriteFile(filepath.Join(dir, path), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "raft"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	api, cluster := freePort(t), freePort(t)
+	config := strings.NewReplacer(
+		`"/var/lib/vault"`, `"`+filepath.Join(dir, "raft")+`"`,
+		`"/run/vault/tls/`, `"`+dir+"/",
+		`"[::]:8200"`, fmt.Sprintf(`"127.0.0.1:%d"`, api), `"[::]:8201"`, fmt.Sprintf(`"127.0.0.1:%d"`, cluster),
+	).Replace(string(configure.VaultConfig(rendered, false)))
+	path := filepath.Join(dir, "vault.hcl")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	diagnosis, err := exec.Command(binary, "operator", "diagnose", "-format=json", "-skip=storage", "-config="+path).Output()
+	var tree diagnosed
+	if jsonErr := json.Unmarshal(diagnosis, &tree); jsonErr != nil {
+		t.Fatalf("vault operator diagnose: %v, %v:\n%s", err, jsonErr, diagnosis)
+	}
+	// Not "Check Telemetry": in 1.21 it fails for every telemetry stanza (it takes the unset
+	// stackdriver_debug_logs for a setting and asks for the project).
+	for _, name := range []string{"Parse Configuration", "Determine Redirect Address", "Check Cluster Address", "Start Listeners"} {
+		if status := tree.status(name); status != "ok" {
+			t.Errorf("diagnose: %s is %q\n%s", name, status, diagnosis)
+		}
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var log strings.Builder
+	server := exec.CommandContext(ctx, binary, "server", "-config="+path)
+	server.Stdout, server.Stderr = &log, &log
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- server.Wait() }()
+	t.Cleanup(func() { _ = server.Process.Kill() })
+
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca.PEM)
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	for {
+		resp, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d/v1/sys/health", api))
+		if err == nil {
+			defer resp.Body.Close()
+			if resp.StatusCode != http.StatusNotImplemented {
+				t.Errorf("health of a fresh node is %d, want 501 (not initialised)", resp.StatusCode)
+			}
+			if got := resp.Header.Get("Strict-Transport-Security"); got != "max-age=31536000" {
+				t.Errorf("Strict-Transport-Security is %q", got)
+			}
+			break
+		}
+		select {
+		case err := <-exited:
+			t.Fatalf("vault ended: %v\n%s", err, log.String())
+		case <-ctx.Done():
+			t.Fatalf("vault does not answer: %v", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	old := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+	if conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", api), old); err == nil {
+		conn.Close()
+		t.Error("vault speaks TLS 1.1")
+	}
+}
+
+// diagnosed is a node of diagnose's result tree.
+type diagnosed struct {
+	Name     string      `json:"name"`
+	Status   string      `json:"status"`
+	Children []diagnosed `json:"children"`
+}
+
+// status is empty when diagnose did not get as far as the step.
+func (d diagnosed) status(name string) string {
+	if d.Name == name {
+		return d.Status
+	}
+	for _, c := range d.Children {
+		if s := c.status(name); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
