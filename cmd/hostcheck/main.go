@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker.
-var version = "0.0.0-dev"
+// buildVersion is set by the linker.
+var buildVersion = "0.0.0-dev"
 
 // Exit codes, as in `hostcheck --help`.
 const (
@@ -90,7 +90,7 @@ Exit codes:
   2    no must control failed, but about one nothing could be said
   64   wrong use
   130  interrupted`,
-		Version:       version,
+		Version:       buildVersion,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

@@ -78,7 +78,7 @@ func verify(ctx context.Context, f verifyFlags) error {
 		return &exit{exitUnknown, err}
 	}
 	result := check.Run(ctx, b, digest, h, stage, check.Options{})
-	doc := report.New(result, version)
+	doc := report.New(result, buildVersion)
 	if f.publish {
 		if err := telemetry.Publish(doc, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
 			return &exit{exitUnknown, err}

@@ -1,0 +1,111 @@
+package baseline_test
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/strongroom/strongroom/internal/baseline"
+	"github.com/strongroom/strongroom/internal/control"
+)
+
+const good = `family: memory
+parameters:
+  - {name: size, default: "1"}
+controls:
+  - id: memory-example-one
+    title: An example
+    severity: must
+    stage: boot
+    guide: [B4]
+    rationale: Because.
+    resources:
+      - sysctl: {name: vm.swappiness, value: "${size}"}
+`
+
+func parse(t *testing.T, text string) error {
+	t.Helper()
+	_, err := baseline.Parse(fstest.MapFS{"memory.yaml": {Data: []byte(text)}}, nil)
+	return err
+}
+
+func TestGoodCatalogueParses(t *testing.T) {
+	if err := parse(t, good); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Every mistake is refused with the file, the line on which it stands, and a word about it.
+func TestMistakesNameFileAndLine(t *testing.T) {
+	cases := map[string]struct{ old, new, place, says string }{
+		"unknown key of a control":  {"    title: An", "    titel: An", "memory.yaml:6:", `unknown key "titel"`},
+		"unknown key of a resource": {"value: \"${size}\"", "values: 1", "memory.yaml:12:", `unknown key "values"`},
+		"unknown key of the file":   {"parameters:", "parameter:", "memory.yaml:2:", `unknown key "parameter"`},
+		"unknown kind":              {"- sysctl:", "- sysctll:", "memory.yaml:12:", `unknown kind "sysctll"`},
+		"two kinds in one entry":    {"- sysctl:", "- swap: {}\n        sysctl:", "memory.yaml:12:", "one kind"},
+		"unknown parameter":         {"${size}", "${sise}", "memory.yaml:12:", "${sise}"},
+		"nonsense value":            {"vm.swappiness", "vm swappiness", "memory.yaml:12:", "is not a sysctl"},
+		"id of one word":            {"memory-example-one", "memory", "memory.yaml:5:", "slug"},
+		"severity":                  {"severity: must", "severity: may", "memory.yaml:5:", "neither must nor should"},
+		"stage":                     {"stage: boot", "stage: never", "memory.yaml:5:", `unknown stage "never"`},
+		"guide item":                {"[B4]", "[B25]", "memory.yaml:5:", `"B25"`},
+		"no rationale":              {"rationale: Because.", "rationale: ''", "memory.yaml:5:", "no rationale"},
+		"when names nothing":        {"    resources:", "    when: {size_: 1}\n    resources:", "memory.yaml:5:", "size_"},
+		"family is not the file":    {"family: memory", "family: network", "memory.yaml:1:", `"network"`},
+		"alias":                     {"guide: [B4]", "guide: &g [B4]\n    refs: *g", "memory.yaml:10:", "aliases"},
+		"not YAML":                  {"controls:", "controls: [", "memory.yaml", "did not find"},
+		"wrong type":                {"guide: [B4]", "guide: {B4: 1}", "memory.yaml:", "cannot unmarshal"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(good, c.old, c.new, 1)
+			if text == good {
+				t.Fatal("the case changes nothing")
+			}
+			err := parse(t, text)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if !strings.Contains(err.Error(), c.place) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %q, want it to name %q and say %q", err, c.place, c.says)
+			}
+		})
+	}
+}
+
+func TestDuplicateIDNamesBothPlaces(t *testing.T) {
+	second := strings.Replace(good, "family: memory\nparameters:\n  - {name: size, default: \"1\"}", "family: network", 1)
+	_, err := baseline.Parse(fstest.MapFS{
+		"memory.yaml":  {Data: []byte(good)},
+		"network.yaml": {Data: []byte(strings.Replace(second, "${size}", "2", 1))},
+	}, nil)
+	if err == nil || !strings.Contains(err.Error(), "network.yaml:3") || !strings.Contains(err.Error(), "memory.yaml:5") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTwoControlsCannotStateTheSame(t *testing.T) {
+	other := good[strings.Index(good, "  - id:"):]
+	other = strings.Replace(other, "memory-example-one", "memory-example-two", 1)
+	c, err := baseline.Parse(fstest.MapFS{"memory.yaml": {Data: []byte(good + other)}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Compile(control.Profile{Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie"})
+	if err == nil || !strings.Contains(err.Error(), "memory-example-one and memory-example-two both state sysctl:vm.swappiness") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestProfileMistakesAreAllTold(t *testing.T) {
+	c, err := baseline.Parse(fstest.MapFS{"memory.yaml": {Data: []byte(good)}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Compile(control.Profile{Server: "etcd", Platform: "moon", Layout: "sealed", Distribution: "debian/trixie", Parameters: map[string]string{"sise": "2"}})
+	for _, want := range []string{`server "etcd"`, `platform "moon"`, `unknown parameter "sise"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %s", err, want)
+		}
+	}
+}
