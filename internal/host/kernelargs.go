@@ -32,12 +32,12 @@ func parseKernelArguments(line []byte) []string {
 				break
 			}
 		}
-		arg := rest[:end]
+		arg := unquoteKernelArgument(rest[:end])
 		rest = rest[end:]
 		if arg == "--" {
 			return out
 		}
-		out = append(out, unquoteKernelArgument(arg))
+		out = append(out, arg)
 	}
 }
 

@@ -32,9 +32,14 @@ import (
 //   - addresses are in their shortest form, a full-length prefix is left out;
 //   - a test that a later match implies ("meta l4proto tcp" before "tcp dport") is left out.
 //
-// What Ruleset cannot read is "unknown(…)" there, which no rule of this language contains.
+// What Ruleset cannot read is "unknown(…)" there, which no rule of this language contains. Text
+// that is no rule, with a quote or a brace left open, comes back as it is.
 func NormalRule(rule string) string {
-	n := normalizer{in: ruleTokens(rule)}
+	tokens, ok := ruleTokens(rule)
+	if !ok {
+		return rule
+	}
+	n := normalizer{in: tokens}
 	for len(n.in) > 0 {
 		n.next()
 	}
@@ -171,21 +176,26 @@ func braces(elements []string) string {
 }
 
 // ruleTokens splits a rule into words. A quoted string is one word, and so are the braces of a
-// list and, inside them, its commas.
-func ruleTokens(rule string) []string {
+// list and, inside them, its commas. It says no when a quote or a brace has no partner.
+func ruleTokens(rule string) ([]string, bool) {
 	var out []string
 	inside := false
 	for rule != "" {
 		switch c := rule[0]; {
 		case strings.IndexByte(" \t\r\n", c) >= 0:
 			rule = rule[1:]
-		case c == '{' || c == '}' || c == ',' && inside:
-			inside = c == '{' || c == ','
+		case c == '{' || c == '}':
+			if inside == (c == '{') {
+				return nil, false
+			}
+			inside = !inside
+			out, rule = append(out, rule[:1]), rule[1:]
+		case c == ',' && inside:
 			out, rule = append(out, rule[:1]), rule[1:]
 		case c == '"': // nft knows no escapes
 			end := strings.IndexByte(rule[1:], '"')
 			if end < 0 {
-				return append(out, rule)
+				return nil, false
 			}
 			out, rule = append(out, rule[:end+2]), rule[end+2:]
 		default:
@@ -200,5 +210,5 @@ func ruleTokens(rule string) []string {
 			out, rule = append(out, rule[:end]), rule[end:]
 		}
 	}
-	return out
+	return out, !inside
 }
