@@ -185,7 +185,7 @@ func (c *Config) compile(load func() (*baseline.Catalogue, error), p *plan, wron
 	})
 	if err != nil {
 		for _, err := range unjoin(err) {
-			wrong.add("parameters", "%w", err)
+			wrong.add("parameters", "%s", strings.TrimPrefix(err.Error(), "parameter "))
 		}
 		return
 	}
