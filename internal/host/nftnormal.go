@@ -111,12 +111,12 @@ func (n *normalizer) limit() {
 	for len(n.in) > 0 {
 		word := n.take()
 		n.out = append(n.out, word)
-		if strings.Contains(word, "/") {
-			break
+		if strings.Contains(word, "/") { // the rate ends here
+			if !n.peek("burst") {
+				n.out = append(n.out, "burst", "5", "packets")
+			}
+			return
 		}
-	}
-	if !n.peek("burst") {
-		n.out = append(n.out, "burst", "5", "packets")
 	}
 }
 

@@ -21,6 +21,7 @@ type nftType struct {
 	numeric func([]byte) string // inside a range, where nft prints no names
 	parse   func(string) ([]byte, bool)
 	prefix  bool // ranges are written as CIDRs where they are one
+	words   bool // values have no order, so that there are no ranges
 }
 
 // The types of our rules.
@@ -33,8 +34,8 @@ var (
 	nftICMP    = namedType(1, icmpTypeNames)
 	nftICMPv6  = namedType(1, icmpv6TypeNames)
 	nftNFProto = namedType(1, map[uint64]string{unix.NFPROTO_IPV4: "ipv4", unix.NFPROTO_IPV6: "ipv6"})
-	nftIfname  = nftType{size: unix.IFNAMSIZ, format: formatIfname, numeric: formatIfname, parse: parseIfname}
-	nftCtState = nftType{size: 4, format: formatCtState, numeric: formatCtState, parse: parseCtState}
+	nftIfname  = nftType{size: unix.IFNAMSIZ, format: formatIfname, numeric: formatIfname, parse: parseIfname, words: true}
+	nftCtState = nftType{size: 4, format: formatCtState, numeric: formatCtState, parse: parseCtState, words: true}
 )
 
 // nftTypes are the types of set keys, by nft's names.
@@ -211,6 +212,9 @@ func (t nftType) interval(s string) (interval, bool) {
 		if p, err := netip.ParsePrefix(s); err == nil && len(p.Addr().AsSlice()) == t.size {
 			return prefixInterval(p.Addr().AsSlice(), p.Bits()), true
 		}
+	}
+	if t.words {
+		return interval{}, false
 	}
 	for i := range s { // names have dashes too: every dash may be the one of the range
 		if s[i] != '-' {
