@@ -1,0 +1,152 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/report"
+	"github.com/strongroom/strongroom/internal/telemetry"
+)
+
+// Defaults of Options.
+const (
+	DefaultInterval   = 30 * time.Second
+	DefaultListen     = ":9810"
+	DefaultReportPath = "/run/hostcheck/report.json"
+)
+
+const (
+	// settleInterval is how often the agent looks while something is about to change: Vault
+	// is starting, or has just started and has not locked its memory or opened its ports yet.
+	settleInterval = 2 * time.Second
+	// settleTime is how long a start may take until it counts as the normal state.
+	settleTime = 90 * time.Second
+	// judgeTimeout must stay below the unit's WatchdogSec=: the loop gives signs of life between
+	// judgements only, so that a check engine that hangs ends in a restart.
+	judgeTimeout = 60 * time.Second
+	// drainTime is what a scrape may still take after SIGTERM.
+	drainTime = 3 * time.Second
+)
+
+// Judge judges the host at a stage.
+type Judge func(ctx context.Context, stage control.Stage) (*report.Document, error)
+
+// Options of an agent. Only Watchdog has a useful zero value.
+type Options struct {
+	Judge       Judge
+	Units       Units
+	Exporter    *telemetry.Exporter
+	Journal     *telemetry.Journal
+	Credentials string // $CREDENTIALS_DIRECTORY: TLS material for the port, and the CA of Vault
+	Listen      string
+	ReportPath  string // where the gate left its report
+	VaultAddr   string // the local Vault's API
+	Interval    time.Duration
+	Notify      func(state string) error // to systemd
+	Watchdog    time.Duration            // 0: nobody watches
+	Log         *slog.Logger
+}
+
+// Agent is one running agent.
+type Agent struct {
+	Options
+	gate     gateFile
+	phase    phase
+	since    time.Time // of the phase
+	complain once      // about a gate that cannot be opened
+	lastTick atomic.Int64
+}
+
+// Run serves and judges until the context ends. It returns an error when it cannot serve.
+func Run(ctx context.Context, o Options) error {
+	a := &Agent{Options: o, gate: gateFile{path: o.ReportPath}}
+	material := readMaterial(o.Credentials, o.Log)
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot serve telemetry: %w", err)
+	}
+	vault, err := newVaultProbe(o.VaultAddr, material, o.Log)
+	if err != nil {
+		listener.Close()
+		return err
+	}
+	a.lastTick.Store(time.Now().UnixNano())
+	server := telemetry.NewServer(o.Exporter.Handler(telemetry.Probes{Alive: a.alive, Vault: vault.check}, o.Log), o.Log)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(telemetry.Limit(listener, material.serverTLS())) }()
+	o.Log.Info("serving the verdict", "address", listener.Addr().String(), "tls", material.serverTLS() != nil)
+	a.notify("READY=1")
+
+	err = a.loop(ctx, served)
+	a.notify("STOPPING=1")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	if shutdownErr := server.Shutdown(drain); shutdownErr != nil {
+		err = errors.Join(err, server.Close())
+	}
+	return err
+}
+
+func (a *Agent) loop(ctx context.Context, served <-chan error) error {
+	next := time.NewTimer(0)
+	defer next.Stop()
+	var watchdog <-chan time.Time
+	if a.Watchdog > 0 {
+		ticker := time.NewTicker(a.Watchdog / 3)
+		defer ticker.Stop()
+		watchdog = ticker.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-served:
+			if !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("cannot serve telemetry: %w", err)
+			}
+			return nil
+		case <-watchdog:
+			a.notify("WATCHDOG=1")
+		case <-next.C:
+			next.Reset(a.tick(ctx))
+			a.lastTick.Store(time.Now().UnixNano())
+			a.notify("WATCHDOG=1\nSTATUS=" + a.status())
+		}
+	}
+}
+
+// alive is for /livez: the loop has turned lately.
+func (a *Agent) alive() error {
+	silent := time.Since(time.Unix(0, a.lastTick.Load()))
+	if silent > 2*a.Interval+judgeTimeout {
+		return fmt.Errorf("the agent has not looked for %s", silent.Round(time.Second))
+	}
+	return nil
+}
+
+func (a *Agent) notify(state string) {
+	if err := a.Notify(state); err != nil {
+		a.Log.Warn("cannot notify systemd", "error", err)
+	}
+}
+
+// status is the line that systemctl shows.
+func (a *Agent) status() string {
+	gate := "gate closed"
+	if a.Exporter.GateOpen() {
+		gate = "gate open"
+	}
+	d := a.Exporter.Report()
+	if d == nil {
+		return gate + "; the host has not been judged"
+	}
+	return fmt.Sprintf("%s; stage %s: %s, %d of %d controls pass", gate, d.Stage, d.Verdict,
+		d.Summary[control.Pass.String()], len(d.Controls))
+}

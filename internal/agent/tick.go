@@ -1,0 +1,139 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/report"
+)
+
+// Units that the agent looks at.
+const (
+	gateUnit  = "hostcheck-gate.service"
+	vaultUnit = "vault.service"
+)
+
+// tick looks at the node once, does what follows, and says when to look again.
+//
+// The gate is open when its unit can run, its last run did not fail, and the report that
+// it left says pass. The agent's own opinion never opens it: it only gives systemd a reason to
+// run the gate again.
+func (a *Agent) tick(ctx context.Context) time.Duration {
+	gate, gateErr := a.Units.State(ctx, gateUnit)
+	vault, vaultErr := a.Units.State(ctx, vaultUnit)
+	for _, err := range []error{gateErr, vaultErr} {
+		if err != nil {
+			a.Log.ErrorContext(ctx, "cannot ask systemd", "error", err)
+		}
+	}
+	said, fresh, err := a.gate.read()
+	if err != nil {
+		a.Log.ErrorContext(ctx, "cannot read the gate's report", "error", err)
+	}
+	open := gateErr == nil && gate.runnable() && gate.Active != "failed" && said != nil && said.Verdict == check.Pass
+	a.Exporter.SetGate(open)
+	if fresh && said != nil {
+		a.Exporter.Show(said)
+		a.Journal.Know(said) // the gate has told the journal itself
+	}
+
+	switch {
+	case vaultErr == nil && vault.running():
+		a.enter(running)
+		d := a.judge(ctx, control.StageRun)
+		if (d == nil || d.Verdict != check.Pass) && a.settling() {
+			return settleInterval // memory is not locked yet, a port is not open yet
+		}
+		return a.Interval
+	case open:
+		a.enter(opened)
+		if a.settling() {
+			return settleInterval // Vault is on its way
+		}
+		a.judge(ctx, control.StageBoot)
+		return a.Interval // somebody stopped Vault, or it does not stay up: systemd's concern
+	}
+	a.enter(closed)
+	if fresh && said != nil {
+		return a.Interval // the gate has judged a moment ago
+	}
+	if d := a.judge(ctx, control.StageBoot); d == nil || d.Verdict != check.Pass {
+		return a.Interval
+	}
+	return a.open(ctx, gate, vault)
+}
+
+// phase is what the agent is waiting for.
+type phase int
+
+const (
+	closed  phase = iota + 1 // the gate keeps Vault down
+	opened                   // the gate is open, Vault does not run
+	running                  // Vault runs
+)
+
+func (a *Agent) enter(p phase) {
+	if a.phase != p {
+		a.phase, a.since = p, time.Now()
+	}
+}
+
+// settling reports whether the phase is so young that things are still about to change.
+func (a *Agent) settling() bool { return time.Since(a.since) < settleTime }
+
+// open has systemd start Vault. vault.service requires the gate, so systemd runs the gate first
+// and it judges for itself. Where that would not happen, Vault is not started.
+func (a *Agent) open(ctx context.Context, gate, vault Unit) time.Duration {
+	var reason string
+	switch {
+	case !gate.runnable():
+		reason = gateUnit + " cannot run (" + gate.Load + ")"
+	case !vault.runnable():
+		reason = vaultUnit + " cannot run (" + vault.Load + ")"
+	case !slices.Contains(vault.Requires, gateUnit) || !slices.Contains(vault.After, gateUnit):
+		reason = vaultUnit + " does not require " + gateUnit
+	}
+	if reason != "" {
+		if a.complain.changed(reason) {
+			a.Log.ErrorContext(ctx, "the host passes, but Vault is kept down", "reason", reason)
+		}
+		return a.Interval
+	}
+	a.complain.changed("")
+	a.Log.InfoContext(ctx, "the host passes again: starting Vault through the gate")
+	if err := a.Units.Start(ctx, vaultUnit); err != nil {
+		a.Log.ErrorContext(ctx, "cannot start Vault", "error", err)
+		return a.Interval
+	}
+	return settleInterval
+}
+
+func (a *Agent) judge(ctx context.Context, stage control.Stage) *report.Document {
+	limited, cancel := context.WithTimeout(ctx, judgeTimeout)
+	defer cancel()
+	d, err := a.Judge(limited, stage)
+	if err != nil {
+		a.Log.ErrorContext(ctx, "cannot judge the host", "stage", stage.String(), "error", err)
+		return nil
+	}
+	if ctx.Err() != nil {
+		return nil // cut short by the shutdown: its unknowns say nothing about the host
+	}
+	a.Exporter.Judged(d)
+	if err := a.Journal.Report(d); err != nil {
+		a.Log.WarnContext(ctx, "cannot write to the journal", "error", err)
+	}
+	return d
+}
+
+// once remembers a complaint, so that it is made when it changes and not every half minute.
+type once struct{ last string }
+
+func (o *once) changed(now string) bool {
+	was := o.last
+	o.last = now
+	return was != now
+}

@@ -1,0 +1,136 @@
+package telemetry
+
+import (
+	"runtime"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/report"
+)
+
+// Build says which hostcheck this is.
+type Build struct{ Version, Revision string }
+
+// Exporter holds the latest report and shows it as metrics and over HTTP. One goroutine posts;
+// any number may read.
+type Exporter struct {
+	registry *prometheus.Registry
+	report   atomic.Pointer[report.Document]
+	gateOpen atomic.Bool
+	duration prometheus.Histogram
+	build    Build
+}
+
+// NewExporter gives an exporter that has no report yet.
+func NewExporter(build Build) *Exporter {
+	e := &Exporter{
+		registry: prometheus.NewRegistry(),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "hostcheck_run_duration_seconds",
+			Help:    "Time that judging the host took.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}),
+		build: build,
+	}
+	// The agent's own memory and CPU time are a promise too. Go's runtime metrics are left out:
+	// thirty series that nobody alarms on.
+	e.registry.MustRegister(e, e.duration, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return e
+}
+
+// Judged shows a report from now on and counts its run.
+func (e *Exporter) Judged(d *report.Document) {
+	e.duration.Observe(d.Seconds)
+	e.report.Store(d)
+}
+
+// Show shows a report that another process made.
+func (e *Exporter) Show(d *report.Document) { e.report.Store(d) }
+
+// SetGate says whether the gate is open.
+func (e *Exporter) SetGate(open bool) { e.gateOpen.Store(open) }
+
+// GateOpen reports what SetGate said last.
+func (e *Exporter) GateOpen() bool { return e.gateOpen.Load() }
+
+// Report gives the report that is shown, or nil.
+func (e *Exporter) Report() *report.Document { return e.report.Load() }
+
+// State sets follow OpenMetrics: one series for each state, with the value 1 for the one that
+// holds; the label of the state has the family's name.
+var (
+	checkStatus  = desc("hostcheck_check_status", "Outcome of each control.", "check", "hostcheck_check_status")
+	checks       = desc("hostcheck_checks", "Number of controls by severity and outcome.", "severity", "status")
+	verdict      = desc("hostcheck_verdict", "Verdict of the last run.", "hostcheck_verdict")
+	lastRun      = desc("hostcheck_last_run_timestamp_seconds", "When the last run began.")
+	stage        = desc("hostcheck_stage", "Stage that the last run judged.", "hostcheck_stage")
+	gateOpen     = desc("hostcheck_gate_open", "Whether the gate lets Vault run.")
+	baselineInfo = desc("hostcheck_baseline_info", "Baseline that the host is judged against.", "digest")
+	imageInfo    = desc("hostcheck_image_info", "Image that the host booted.", "name", "version", "root_hash")
+	buildInfo    = desc("hostcheck_build_info", "Build of hostcheck.", "version", "revision", "goversion")
+
+	outcomes   = []control.Outcome{control.Pass, control.Fail, control.Unknown, control.Waived, control.Pending, control.NotApplicable}
+	verdicts   = []check.Verdict{check.Pass, check.Fail, check.Unknown}
+	stages     = []control.Stage{control.StageBoot, control.StageRun, control.StageMember}
+	severities = []control.Severity{control.Must, control.Should}
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// Describe is for the registry.
+func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{checkStatus, checks, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, buildInfo} {
+		ch <- d
+	}
+}
+
+// Collect is for the registry. All series of one answer come from the same report.
+func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(buildInfo, 1, e.build.Version, e.build.Revision, runtime.Version())
+	gauge(gateOpen, truth(e.GateOpen()))
+	d := e.Report()
+	if d == nil {
+		return
+	}
+	gauge(lastRun, float64(d.Started.UnixMilli())/1000)
+	gauge(baselineInfo, 1, d.Baseline)
+	gauge(imageInfo, 1, d.Host.ImageID, d.Host.ImageVersion, d.Host.RootHash)
+	for _, v := range verdicts {
+		gauge(verdict, truth(d.Verdict == v), string(v))
+	}
+	for _, s := range stages {
+		gauge(stage, truth(d.Stage == s), s.String())
+	}
+	type group struct {
+		severity control.Severity
+		outcome  control.Outcome
+	}
+	count := map[group]int{}
+	for _, c := range d.Controls {
+		count[group{c.Severity, c.Outcome}]++
+		for _, o := range outcomes {
+			gauge(checkStatus, truth(c.Outcome == o), c.ID, o.String())
+		}
+	}
+	for _, s := range severities {
+		for _, o := range outcomes {
+			gauge(checks, float64(count[group{s, o}]), string(s), o.String())
+		}
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,99 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/report"
+)
+
+// Probes are the questions that only the agent can answer. An error is the reason for a no.
+type Probes struct {
+	Alive func() error                // the agent's loop turns
+	Vault func(context.Context) error // the local Vault may take traffic
+}
+
+// Handler serves what the exporter shows:
+//
+//	/metrics  for Prometheus
+//	/report   the report as JSON
+//	/livez    200 while the agent works and the gate is open (autoscaling health)
+//	/healthz  200 while this node may take traffic (load balancers)
+//
+// Nothing here is secret, and nothing can be changed: GET and HEAD only, no parameters, no body.
+func (e *Exporter) Handler(probes Probes, log *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(e.registry, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),
+		EnableOpenMetrics:   true,
+		MaxRequestsInFlight: 4,
+		Timeout:             5 * time.Second,
+		// A page has a few KiB; a zstd encoder keeps megabytes.
+		DisableCompression: true,
+	}))
+	mux.HandleFunc("GET /report", func(w http.ResponseWriter, _ *http.Request) {
+		d := e.Report()
+		if d == nil {
+			http.Error(w, "the host has not been judged yet", http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err := report.WriteJSON(w, d); err != nil {
+			log.Debug("cannot send report", "error", err) // the reader went away
+		}
+	})
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, e.live(probes)) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { answer(w, e.healthy(r.Context(), probes)) })
+	return http.MaxBytesHandler(secured(mux), 0)
+}
+
+func (e *Exporter) live(probes Probes) error {
+	if err := probes.Alive(); err != nil {
+		return err
+	}
+	if !e.GateOpen() {
+		return fmt.Errorf("the gate is closed")
+	}
+	return nil
+}
+
+func (e *Exporter) healthy(ctx context.Context, probes Probes) error {
+	if err := e.live(probes); err != nil {
+		return err
+	}
+	if d := e.Report(); d == nil || d.Verdict != check.Pass {
+		return fmt.Errorf("the host does not pass")
+	}
+	return probes.Vault(ctx)
+}
+
+func answer(w http.ResponseWriter, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, "ok\n")
+}
+
+// secured adds the headers that keep a browser from making anything of an answer.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		if r.TLS != nil {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,150 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/journal"
+
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/report"
+)
+
+// Message ids of the journal entries, for `journalctl MESSAGE_ID=…`.
+const (
+	MessageVerdict = "5c0e2f9d8b4a4c3e9a7d61f0e2b39c14"
+	MessageControl = "b7d1a6340f4e4d0cbe58a92c7f13d6e8"
+)
+
+// maxMessage keeps an entry in one datagram: for a longer one the journal's client would write a
+// file, and the gate writes none.
+const maxMessage = 2048
+
+// Send writes one entry; journal.Send does.
+type Send func(message string, priority journal.Priority, fields map[string]string) error
+
+// Journal tells the system journal about reports: everything that does not pass at first, and
+// from then on only what changed.
+type Journal struct {
+	send     Send
+	outcomes map[string]control.Outcome
+	verdict  check.Verdict
+}
+
+// NewJournal gives a journal that knows nothing yet. A nil send writes to systemd's journal.
+func NewJournal(send Send) *Journal {
+	if send == nil {
+		send = journal.Send
+	}
+	return &Journal{send: send, outcomes: map[string]control.Outcome{}}
+}
+
+// Know takes note of a report that another process has told.
+func (j *Journal) Know(d *report.Document) {
+	for _, c := range d.Controls {
+		j.outcomes[c.ID] = c.Outcome
+	}
+	j.verdict = d.Verdict
+}
+
+// Report tells what is new in a report: an entry for each control that does not pass or passes
+// again, and one for the verdict. Pending controls are no news: each has its turn at a later stage.
+func (j *Journal) Report(d *report.Document) error {
+	var errs []error
+	news := j.verdict != d.Verdict
+	for _, c := range d.Controls {
+		before, known := j.outcomes[c.ID]
+		if bad := needsAttention(c.Outcome); bad == (known && needsAttention(before)) && (!bad || before == c.Outcome) {
+			continue
+		}
+		news = true
+		errs = append(errs, j.send(controlMessage(c), priority(c.Severity, c.Outcome), map[string]string{
+			"MESSAGE_ID":          MessageControl,
+			"STRONGROOM_CONTROL":  c.ID,
+			"STRONGROOM_OUTCOME":  c.Outcome.String(),
+			"STRONGROOM_SEVERITY": string(c.Severity),
+			"STRONGROOM_STAGE":    d.Stage.String(),
+			"STRONGROOM_BASELINE": d.Baseline,
+		}))
+	}
+	j.Know(d)
+	if news {
+		errs = append(errs, j.send(verdictMessage(d), verdictPriority(d.Verdict), map[string]string{
+			"MESSAGE_ID":          MessageVerdict,
+			"STRONGROOM_VERDICT":  string(d.Verdict),
+			"STRONGROOM_STAGE":    d.Stage.String(),
+			"STRONGROOM_BASELINE": d.Baseline,
+		}))
+	}
+	return errors.Join(errs...)
+}
+
+func needsAttention(o control.Outcome) bool {
+	return o == control.Fail || o == control.Unknown || o == control.Waived
+}
+
+// controlMessage names the control and the first fact that decided.
+func controlMessage(c report.Control) string {
+	m := fmt.Sprintf("%s: %s", c.ID, c.Outcome)
+	for _, o := range c.Observations {
+		if o.Outcome != c.Outcome || !needsAttention(o.Outcome) {
+			continue
+		}
+		m += ": " + o.Source
+		if o.Error != "" {
+			m += ": " + o.Error
+		} else {
+			m += fmt.Sprintf(": want %q, got %q", o.Want, o.Got)
+		}
+		break
+	}
+	return clip(m)
+}
+
+func verdictMessage(d *report.Document) string {
+	var bad []string
+	for _, c := range d.Controls {
+		if c.Severity == control.Must && (c.Outcome == control.Fail || c.Outcome == control.Unknown) {
+			bad = append(bad, c.ID)
+		}
+	}
+	m := fmt.Sprintf("verdict of stage %s: %s, %d of %d controls pass", d.Stage, d.Verdict,
+		d.Summary[control.Pass.String()], len(d.Controls))
+	if len(bad) > 0 {
+		m += "; must: " + strings.Join(bad, ", ")
+	}
+	return clip(m)
+}
+
+func clip(m string) string {
+	if len(m) > maxMessage {
+		m = strings.ToValidUTF8(m[:maxMessage], "") + "…"
+	}
+	return m
+}
+
+func priority(s control.Severity, o control.Outcome) journal.Priority {
+	switch {
+	case o == control.Fail && s == control.Must:
+		return journal.PriCrit
+	case o == control.Unknown && s == control.Must:
+		return journal.PriErr
+	case o == control.Fail, o == control.Unknown:
+		return journal.PriWarning
+	case o == control.Waived:
+		return journal.PriNotice
+	}
+	return journal.PriInfo
+}
+
+func verdictPriority(v check.Verdict) journal.Priority {
+	switch v {
+	case check.Pass:
+		return journal.PriInfo
+	case check.Fail:
+		return journal.PriCrit
+	}
+	return journal.PriErr
+}
