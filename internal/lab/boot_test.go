@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	bootTimeout    = 5 * time.Minute // emulated, on two busy cores, a boot takes about one
+	bootTimeout    = 8 * time.Minute // emulated, a boot takes one or two on idle cores
 	refusalTimeout = 3 * time.Minute
 	patienceAfter  = 15 * time.Second // in which a server that must stay down would have come up
 )
