@@ -1,9 +1,11 @@
 package host
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canonicalProperty writes a D-Bus value as text. See Unit for the rules.
+// canonicalProperty writes a D-Bus value as text, as `systemctl show` does where that is one
+// word. See Unit for the rules.
 func canonicalProperty(name string, v any) string {
 	switch v := v.(type) {
 	case bool:
@@ -22,54 +25,147 @@ func canonicalProperty(name string, v any) string {
 	case string:
 		return v
 	case uint64:
-		if name == "CapabilityBoundingSet" || name == "AmbientCapabilities" {
-			return capabilityNames(v)
-		}
-		if v == math.MaxUint64 {
-			return "infinity"
-		}
-		return strconv.FormatUint(v, 10)
+		return unsignedProperty(name, v)
 	case uint32:
 		if strings.HasSuffix(name, "UMask") || strings.HasSuffix(name, "Mode") {
 			return fmt.Sprintf("%04o", v)
 		}
 		return strconv.FormatUint(uint64(v), 10)
 	case int32:
-		return strconv.FormatInt(int64(v), 10)
+		return signedProperty(name, v)
 	case int64:
 		return strconv.FormatInt(v, 10)
 	case uint8, uint16, int16, float64:
 		return fmt.Sprint(v)
+	case []byte:
+		return hex.EncodeToString(v)
 	case []string:
 		return strings.Join(v, " ")
 	case []any:
-		if list, ok := allowList(v); ok {
-			return list
+		if text, ok := marked(v); ok {
+			return text
+		}
+	case [][]any:
+		if text, ok := prefixes(v); ok && strings.HasPrefix(name, "IPAddress") {
+			return text
 		}
 	}
 	return asJSON(v)
 }
 
-// allowList writes (bool, strings), the type of SystemCallFilter, RestrictAddressFamilies and
-// their like: the bool says that the list allows; a list that denies starts with "~", as in a
-// unit file.
-func allowList(v []any) (string, bool) {
+func unsignedProperty(name string, v uint64) string {
+	switch {
+	case name == "CapabilityBoundingSet" || name == "AmbientCapabilities":
+		return capabilityNames(v)
+	case name == "RestrictNamespaces":
+		return restrictedNamespaces(v)
+	case v == math.MaxUint64:
+		return "infinity"
+	}
+	return strconv.FormatUint(v, 10)
+}
+
+func signedProperty(name string, v int32) string {
+	switch name {
+	case "SecureBits":
+		return secureBits(v)
+	case "SystemCallErrorNumber":
+		if v == math.MaxInt32 {
+			return "kill"
+		}
+		if errno := unix.ErrnoName(unix.Errno(v)); v > 0 && errno != "" {
+			return errno
+		}
+	}
+	return strconv.FormatInt(int64(v), 10)
+}
+
+// marked writes a value that comes with a flag, as a unit file has it. (bool, strings) is a list
+// of what is allowed, or, with the bool false, of what is not: "~@swap" (SystemCallFilter,
+// RestrictAddressFamilies). (bool, string) is a name that may be missing: "-profile"
+// (AppArmorProfile).
+func marked(v []any) (string, bool) {
 	if len(v) != 2 {
 		return "", false
 	}
-	allow, ok := v[0].(bool)
+	flag, ok := v[0].(bool)
 	if !ok {
 		return "", false
 	}
-	list, ok := v[1].([]string)
-	if !ok {
-		return "", false
+	switch value := v[1].(type) {
+	case []string:
+		text := strings.Join(value, " ")
+		if !flag && text != "" {
+			text = "~" + text
+		}
+		return text, true
+	case string:
+		if flag && value != "" {
+			value = "-" + value
+		}
+		return value, true
 	}
-	text := strings.Join(list, " ")
-	if !allow && text != "" {
-		text = "~" + text
+	return "", false
+}
+
+// prefixes writes the address ranges of IPAddressAllow and IPAddressDeny: family, bytes, length.
+func prefixes(list [][]any) (string, bool) {
+	var out []string
+	for _, v := range list {
+		if len(v) != 3 {
+			return "", false
+		}
+		bytes, ok := v[1].([]byte)
+		if !ok {
+			return "", false
+		}
+		length, ok := v[2].(uint32)
+		if !ok {
+			return "", false
+		}
+		address, ok := netip.AddrFromSlice(bytes)
+		if !ok {
+			return "", false
+		}
+		out = append(out, netip.PrefixFrom(address, int(length)).String())
 	}
-	return text, true
+	slices.Sort(out)
+	return strings.Join(out, " "), true
+}
+
+// namespaces are the flags of clone(2) that RestrictNamespaces knows, by its names.
+var namespaces = map[uint64]string{
+	unix.CLONE_NEWCGROUP: "cgroup", unix.CLONE_NEWIPC: "ipc", unix.CLONE_NEWNET: "net", unix.CLONE_NEWNS: "mnt",
+	unix.CLONE_NEWPID: "pid", unix.CLONE_NEWUSER: "user", unix.CLONE_NEWUTS: "uts",
+}
+
+// restrictedNamespaces writes the mask of namespaces that may be made: "yes" when none may.
+func restrictedNamespaces(mask uint64) string {
+	var allowed []string
+	for flag, name := range namespaces {
+		if mask&flag != 0 {
+			allowed = append(allowed, name)
+		}
+	}
+	switch slices.Sort(allowed); len(allowed) {
+	case 0:
+		return "yes"
+	case len(namespaces):
+		return "no"
+	}
+	return strings.Join(allowed, " ")
+}
+
+// secureBits writes the mask of prctl(PR_SET_SECUREBITS), in the order of its bits.
+func secureBits(mask int32) string {
+	names := []string{"noroot", "noroot-locked", "no-setuid-fixup", "no-setuid-fixup-locked", "keep-caps", "keep-caps-locked"}
+	var out []string
+	for bit, name := range names {
+		if mask&(1<<bit) != 0 {
+			out = append(out, name)
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 func asJSON(v any) string {

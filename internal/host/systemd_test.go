@@ -118,6 +118,17 @@ type allowList struct {
 	Names []string
 }
 
+type profile struct {
+	Ignore bool
+	Name   string
+}
+
+type prefix struct {
+	Family int32
+	Bytes  []byte
+	Length uint32
+}
+
 type execCommand struct {
 	Path string
 	Argv []string
@@ -133,11 +144,15 @@ func TestUnitProperties(t *testing.T) {
 			"NoNewPrivileges": true, "PrivateUsers": false,
 			"LimitCORE": uint64(0), "LimitMEMLOCK": uint64(math.MaxUint64),
 			"MainPID": uint32(42), "UMask": uint32(0o77), "RuntimeDirectoryMode": uint32(0o750), "OOMScoreAdjust": int32(-900),
-			"Requires":              []string{"hostcheck-gate.service", "sysinit.target"},
-			"ReadWritePaths":        []string{},
-			"SystemCallFilter":      allowList{true, []string{"read", "write"}},
-			"SystemCallDeny":        allowList{false, []string{"mount", "swapon"}},
-			"RestrictNamespaces":    uint64(0),
+			"Requires":           []string{"hostcheck-gate.service", "sysinit.target"},
+			"ReadWritePaths":     []string{},
+			"SystemCallFilter":   allowList{true, []string{"read", "write"}},
+			"SystemCallDeny":     allowList{false, []string{"mount", "swapon"}},
+			"RestrictNamespaces": uint64(0),
+			"SecureBits":         int32(1<<4 | 1), "SystemCallErrorNumber": int32(1),
+			"CPUAffinity": []byte{}, "InvocationID": []byte{0xca, 0xfe},
+			"AppArmorProfile": profile{true, "vault"}, "SmackProcessLabel": profile{false, ""},
+			"IPAddressDeny": []prefix{{10, make([]byte, 16), 0}, {2, make([]byte, 4), 0}}, "IPAddressAllow": []prefix{},
 			"NothingDenied":         allowList{false, nil},
 			"NothingAllowed":        allowList{true, nil},
 			"CapabilityBoundingSet": uint64(1<<14 | 1<<1 | 1<<45), "AmbientCapabilities": uint64(0),
@@ -156,6 +171,9 @@ func TestUnitProperties(t *testing.T) {
 		"Requires": "hostcheck-gate.service sysinit.target", "ReadWritePaths": "",
 		"SystemCallFilter": "read write", "SystemCallDeny": "~mount swapon", "NothingDenied": "", "NothingAllowed": "",
 		"CapabilityBoundingSet": "cap_45 cap_dac_override cap_ipc_lock", "AmbientCapabilities": "",
+		"RestrictNamespaces": "yes", "SecureBits": "noroot keep-caps", "SystemCallErrorNumber": "EPERM",
+		"CPUAffinity": "", "InvocationID": "cafe", "AppArmorProfile": "-vault", "SmackProcessLabel": "",
+		"IPAddressDeny": "0.0.0.0/0 ::/0", "IPAddressAllow": "",
 		"ExecStart": `[["/usr/bin/vault",["vault","server"]]]`,
 	} {
 		if got, ok := u.Properties[name]; !ok || got != want {
