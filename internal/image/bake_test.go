@@ -3,26 +3,43 @@
 package image
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"debug/pe"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
+	"os/user"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/overlay"
 )
 
-// smallOverlay is the least that boots: no node of ours, but a whole image.
+// smallOverlay is the least that boots.
 func smallOverlay(t *testing.T) *overlay.Tree {
 	t.Helper()
 	tree := new(overlay.Tree)
 	for _, f := range []overlay.Fragment{
-		overlay.File("/usr/lib/strongroom/cmdline.d/10-console.conf", "console=tty0 console=ttyS0\n"),
 		overlay.File("/usr/lib/strongroom/cmdline.d/20-machine-id.conf", "systemd.machine_id=firmware\n"),
+		overlay.File("/usr/lib/strongroom/cmdline.d/10-console.conf", "# both\nconsole=tty0\nconsole=ttyS0\n"),
 		overlay.File("/etc/fstab", "tmpfs /var tmpfs mode=0755 0 0\n"),
 		overlay.Symlink("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"),
-		overlay.File("/usr/lib/sysusers.d/trial.conf", "u vault - \"Vault\" /var/lib/vault\n"),
+		overlay.File("/usr/lib/sysusers.d/vault.conf", "u vault - \"Vault\" /var/lib/vault\n"),
+		overlay.File("/lib/strongroom/through-a-link", "lib stays a link\n"),
 	} {
 		if err := tree.Add("test", f); err != nil {
 			t.Fatal(err)
@@ -31,52 +48,532 @@ func smallOverlay(t *testing.T) *overlay.Tree {
 	return tree
 }
 
-func cacheDir(t *testing.T) string {
-	if dir := os.Getenv("STRONGROOM_CACHE"); dir != "" {
-		return filepath.Join(dir, "image")
+// sharedCache is the cache that bakes outside of tests use too: what is in it depends on its key alone.
+func sharedCache(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("STRONGROOM_CACHE")
+	if dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			t.Skip(err)
+		}
+		dir = filepath.Join(base, "strongroom")
 	}
-	return t.TempDir()
+	return filepath.Join(dir, "image")
 }
 
-func trialSpec(t *testing.T) Spec {
+func smallSpec(t *testing.T) Spec {
+	t.Helper()
 	return Spec{
 		Name: "trial", Version: "1", Distribution: "debian/trixie", Overlay: smallOverlay(t),
-		Formats: []string{FormatRaw, FormatQCOW2}, DataSize: 1 << 30, Epoch: time.Unix(1_700_000_000, 0).UTC(),
-		OutputDir: filepath.Join(t.TempDir(), "out"), CacheDir: cacheDir(t),
+		Formats: []string{FormatRaw, FormatQCOW2}, DataSize: 64 * mebibyte, Epoch: time.Unix(1_700_000_000, 0).UTC(),
+		OutputDir: filepath.Join(t.TempDir(), "out"), CacheDir: sharedCache(t),
 	}
+}
+
+func open(t *testing.T, spec Spec) *Assembly {
+	t.Helper()
+	a, err := New(spec, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err, Hint(err))
+	}
+	t.Cleanup(func() {
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+func run(t *testing.T, a *Assembly) error {
+	t.Helper()
+	for _, step := range []func(context.Context) error{
+		a.BaseTree, a.ApplyOverlay, a.Seal, a.RootFilesystem, a.Verity, a.Initrd, a.UnifiedKernel, a.Disk, a.Convert, a.Manifest, a.Publish,
+	} {
+		if err := step(t.Context()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func bake(t *testing.T, spec Spec) Result {
 	t.Helper()
-	ctx := context.Background()
-	a, err := New(spec, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
-	if err != nil {
+	a := open(t, spec)
+	if err := run(t, a); err != nil {
 		t.Fatal(err, Hint(err))
-	}
-	defer func() {
-		if err := a.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	for _, step := range []func(context.Context) error{
-		a.BaseTree, a.ApplyOverlay, a.Seal, a.RootFilesystem, a.Verity, a.Initrd, a.UnifiedKernel, a.Disk, a.Convert, a.Manifest, a.Publish,
-	} {
-		if err := step(ctx); err != nil {
-			t.Fatal(err, Hint(err))
-		}
 	}
 	return a.Result()
 }
 
 func TestBake(t *testing.T) {
-	r := bake(t, trialSpec(t))
-	for _, s := range r.Steps {
-		t.Logf("%-22s %6.2f s", s.Step, s.Duration.Seconds())
+	for _, distribution := range Distributions() {
+		t.Run(distribution, func(t *testing.T) {
+			spec := smallSpec(t)
+			spec.Distribution = distribution
+			first := bake(t, spec)
+			for _, s := range first.Steps {
+				t.Logf("%-22s %6.2f s", s.Step, s.Duration.Seconds())
+			}
+			t.Run("artifacts", func(t *testing.T) { checkArtifacts(t, first) })
+			t.Run("disk", func(t *testing.T) { checkDisk(t, first) })
+			t.Run("root", func(t *testing.T) { checkRoot(t, first, spec.CacheDir) })
+			t.Run("same bytes again", func(t *testing.T) {
+				again := smallSpec(t)
+				again.Distribution = distribution
+				second := bake(t, again)
+				if !second.BaseCached {
+					t.Error("the second bake did not start from the cached base tree")
+				}
+				if first.Files[0] != second.Files[0] {
+					t.Errorf("two bakes from one base differ: %v and %v", first.Files[0], second.Files[0])
+				}
+			})
+			if left, _ := os.ReadDir(filepath.Dir(spec.OutputDir)); len(left) != 1 {
+				t.Errorf("beside the output directory there is more: %v", left)
+			}
+		})
 	}
-	if keep := os.Getenv("KEEP"); keep != "" {
-		os.RemoveAll(keep)
-		if err := os.CopyFS(keep, os.DirFS(r.Dir)); err != nil {
+}
+
+func checkArtifacts(t *testing.T, r Result) {
+	for _, f := range r.Files {
+		in, err := os.Open(filepath.Join(r.Dir, f.Name))
+		if err != nil {
 			t.Fatal(err)
 		}
+		defer in.Close()
+		h := sha256.New()
+		n, err := io.Copy(h, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(h.Sum(nil)); got != f.SHA256 || n != f.Size {
+			t.Errorf("%s is %d bytes with SHA-256 %s, the result says %d and %s", f.Name, n, got, f.Size, f.SHA256)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(r.Dir, ManifestName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m struct {
+		Schema   string
+		RootHash string `json:"root_hash"`
+		Packages []Package
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		t.Fatal(err)
+	}
+	if m.Schema != ManifestSchema || m.RootHash != r.RootHash || len(m.Packages) < 50 {
+		t.Errorf("manifest has schema %q, root hash %q and %d packages", m.Schema, m.RootHash, len(m.Packages))
+	}
+	for _, p := range m.Packages {
+		if p.Name == "dpkg" && !p.Sealed || p.Name == "systemd" && (p.Sealed || p.Version == "" || p.Source != "systemd") {
+			t.Errorf("wrong entry %+v", p)
+		}
+	}
+	if want := "console=tty0 console=ttyS0 systemd.machine_id=firmware"; !strings.HasSuffix(r.CommandLine, want) {
+		t.Errorf("command line %q does not end in the overlay's pieces %q", r.CommandLine, want)
+	}
+}
+
+// checkDisk reads the disk with tools that did not write it: veritysetup verifies, mtools reads back.
+func checkDisk(t *testing.T, r Result) {
+	raw := filepath.Join(r.Dir, "disk.raw")
+	tool(t, "sfdisk", "--verify", raw)
+	root, hashes := extract(t, r, 1), extract(t, r, 2)
+	tool(t, "veritysetup", "verify", root, hashes, r.RootHash)
+	uki := filepath.Join(t.TempDir(), "uki")
+	tool(t, "mcopy", "-i", raw+"@@"+strconv.FormatInt(r.Partitions[0].Start, 10), "::/EFI/BOOT/BOOTX64.EFI", uki)
+	program, err := pe.Open(uki)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	line, err := program.Section(".cmdline").Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimRight(string(line), "\x00"); got != r.CommandLine {
+		t.Errorf("the unified kernel image has the command line %q, want %q", got, r.CommandLine)
+	}
+	if !strings.Contains(r.CommandLine, "roothash="+r.RootHash) {
+		t.Errorf("command line %q lacks the root hash", r.CommandLine)
+	}
+	esp := extract(t, r, 0)
+	tool(t, "fsck.vfat", "-n", esp)
+	if err := exec.Command("qemu-img", "compare", raw, filepath.Join(r.Dir, "disk.qcow2")).Run(); err != nil {
+		t.Errorf("qcow2 and raw differ: %v", err)
+	}
+}
+
+// extract copies a partition out of the disk.
+func extract(t *testing.T, r Result, i int) string {
+	t.Helper()
+	disk, err := os.Open(filepath.Join(r.Dir, "disk.raw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	out, err := os.Create(filepath.Join(t.TempDir(), "partition"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := io.Copy(out, io.NewSectionReader(disk, r.Partitions[i].Start, r.Partitions[i].Size)); err != nil {
+		t.Fatal(err)
+	}
+	return out.Name()
+}
+
+func tool(t *testing.T, argv ...string) string {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), "PATH="+toolPath)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", argv[0], err, out)
+	}
+	return string(out)
+}
+
+// checkRoot looks at the sealed tree as it is in the image.
+func checkRoot(t *testing.T, r Result, cacheDir string) {
+	tree := filepath.Join(t.TempDir(), "tree")
+	tool(t, "unsquashfs", "-quiet", "-no-progress", "-dest", tree, extract(t, r, 1))
+	for _, gone := range []string{"usr/bin/dpkg", "usr/bin/apt", "usr/bin/perl", "usr/sbin/sshd", "usr/bin/dbus-daemon",
+		"usr/bin/passwd", "usr/bin/dracut", "boot", "usr/share/doc", "usr/share/man", "etc/apt", "etc/init.d"} {
+		if _, err := os.Lstat(filepath.Join(tree, gone)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("/%s is in the image (%v)", gone, err)
+		}
+	}
+	for _, empty := range []string{"dev", "efi", "proc", "run", "sys", "tmp", "var"} {
+		left, err := os.ReadDir(filepath.Join(tree, empty))
+		if err != nil || len(left) > 0 {
+			t.Errorf("/%s is no empty mount point: %v, %v", empty, left, err)
+		}
+	}
+	if id, err := os.ReadFile(filepath.Join(tree, "etc/machine-id")); err != nil || len(id) > 0 {
+		t.Errorf("/etc/machine-id is %q, %v, want an empty file", id, err)
+	}
+	if lib, err := os.Readlink(filepath.Join(tree, "lib")); err != nil || lib != "usr/lib" {
+		t.Errorf("the overlay replaced the link /lib: %q, %v", lib, err)
+	}
+	release, _ := os.ReadFile(filepath.Join(tree, "usr/lib/os-release"))
+	if !strings.Contains(string(release), "\nIMAGE_ID=trial\nIMAGE_VERSION=1\n") {
+		t.Errorf("os-release does not name the image: %s", release)
+	}
+	if passwd, _ := os.ReadFile(filepath.Join(tree, "etc/passwd")); !strings.Contains(string(passwd), "\nvault:") {
+		t.Error("sysusers.d of the overlay made no account")
+	}
+
+	have := map[string]bool{}
+	need := map[string][]string{}
+	err := filepath.WalkDir(tree, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		have[d.Name()] = true
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		st, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if st.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+			t.Errorf("%s has the mode %s", p, st.Mode())
+		}
+		e, err := elf.Open(p)
+		if err != nil {
+			return nil // not a program
+		}
+		defer e.Close()
+		libraries, _ := e.ImportedLibraries()
+		for _, l := range libraries {
+			need[l] = append(need[l], strings.TrimPrefix(p, tree))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	had := map[string]bool{} // before the seal; an optional plug-in may lack its library from the start
+	for name := range strings.Lines(tool(t, "tar", "--list", "--file", filepath.Join(cacheDir, "base-"+r.BaseKey+".tar"))) {
+		had[filepath.Base(strings.TrimSpace(name))] = true
+	}
+	for l, by := range need {
+		if had[l] && !have[l] {
+			t.Errorf("sealing took the library %s that %s needs", l, strings.Join(by, ", "))
+		}
+	}
+}
+
+// TestOrdinaryUser bakes the same image without root, byte for byte.
+func TestOrdinaryUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("this test starts as root and bakes as another user")
+	}
+	u := subordinateUser(t)
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	spec := smallSpec(t)
+	want := bake(t, spec)
+
+	dir, err := os.MkdirTemp("", "ordinary-user-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	program := filepath.Join(dir, "image.test")
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cacheDir := filepath.Join(dir, "cache", "image")
+	for _, d := range []string{filepath.Dir(cacheDir), cacheDir} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cached, err := filepath.Glob(filepath.Join(spec.CacheDir, "*-*.*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cached {
+		if err := os.Link(c, filepath.Join(cacheDir, filepath.Base(c))); err != nil {
+			tool(t, "cp", c, cacheDir)
+		}
+	}
+	tool(t, "chown", "-h", u.Uid+":"+u.Gid, dir, filepath.Dir(cacheDir), cacheDir)
+	cmd := exec.Command(program, "-test.run=^TestChildBake$", "-test.v")
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + dir, "STRONGROOM_CACHE=" + filepath.Dir(cacheDir), childVariable + "=bake"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !bytes.Contains(out, []byte("disk.raw "+want.Files[0].SHA256)) {
+		t.Errorf("root bakes disk.raw %s; %s bakes another:\n%s", want.Files[0].SHA256, u.Username, out)
+	}
+}
+
+// subordinateUser is an ordinary user of this machine that may bake.
+func subordinateUser(t *testing.T) *user.User {
+	t.Helper()
+	text, _ := os.ReadFile("/etc/subuid")
+	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
+		name, _, _ := strings.Cut(s.Text(), ":")
+		u, err := user.Lookup(name)
+		if err == nil && u.Uid != "0" && hasSubordinateIDs(string(text), u.Username, u.Uid) {
+			return u
+		}
+	}
+	t.Skip("no ordinary user with subordinate ids; make one: useradd --create-home bake")
+	return nil
+}
+
+const childVariable = "STRONGROOM_IMAGE_TEST_CHILD"
+
+// TestChildBake is what other tests start as a process of its own.
+func TestChildBake(t *testing.T) {
+	if os.Getenv(childVariable) == "" {
+		t.Skip("started by other tests")
+	}
+	spec := smallSpec(t)
+	if out := os.Getenv("OUTPUT_DIR"); out != "" {
+		spec.OutputDir = out
+	}
+	for _, f := range bake(t, spec).Files {
+		t.Log(f.Name, f.SHA256)
+	}
+}
+
+func TestKilledBakeLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestChildBake$", "-test.v")
+	cmd.Env = append(os.Environ(), childVariable+"=bake", "STRONGROOM_CACHE="+dir, "OUTPUT_DIR="+filepath.Join(dir, "out"), "TMPDIR="+dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Minute)
+	for !slices.ContainsFunc(commandLines(t), func(c string) bool { return strings.Contains(c, "mmdebstrap") && strings.Contains(c, dir) }) {
+		if time.Now().After(deadline) {
+			cmd.Process.Kill()
+			t.Fatal("the bake did not start within a minute")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	time.Sleep(time.Second) // into the middle of it
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	var alive []string
+	for range 100 {
+		alive = slices.DeleteFunc(commandLines(t), func(c string) bool { return !strings.Contains(c, dir) })
+		if len(alive) == 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if len(alive) > 0 {
+		t.Errorf("processes of the killed bake live on: %q", alive)
+	}
+	if mounts, _ := os.ReadFile("/proc/self/mountinfo"); bytes.Contains(mounts, []byte(dir)) {
+		t.Error("a mount of the killed bake is visible on the host")
+	}
+	filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			t.Errorf("the killed bake left %s", p)
+		}
+		return nil
+	})
+}
+
+func commandLines(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, f := range files {
+		if f == "/proc/"+strconv.Itoa(os.Getpid())+"/cmdline" {
+			continue
+		}
+		text, _ := os.ReadFile(f)
+		out = append(out, strings.ReplaceAll(string(text), "\x00", " "))
+	}
+	return out
+}
+
+func TestBootstrapErrors(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Spec)
+		want   string
+	}{
+		{"unknown package", func(s *Spec) { s.Packages = []string{"no-such-package-anywhere"} }, "package no-such-package-anywhere is not in the archive"},
+		{"unreachable mirror", func(s *Spec) { s.Mirror = "http://127.0.0.1:9/debian" }, "cannot reach the package archive (http://127.0.0.1:9/debian)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			spec := smallSpec(t)
+			c.change(&spec)
+			spec.CacheDir = t.TempDir()
+			a := open(t, spec)
+			err := a.BaseTree(t.Context())
+			if err == nil || !strings.Contains(err.Error(), c.want) || Hint(err) == "" {
+				t.Errorf("got %v (hint %q), want %q with a hint", err, Hint(err), c.want)
+			}
+			if left, _ := filepath.Glob(filepath.Join(spec.CacheDir, "*-*")); len(left) > 0 {
+				t.Errorf("a failed bake left %v in the cache", left)
+			}
+		})
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("a small file system to fill takes root")
+	}
+	dir := t.TempDir()
+	bake(t, smallSpec(t)) // so that the cache is not what fills up
+	cmd := exec.Command("unshare", "--mount", "--", "sh", "-c", `mount -t tmpfs -o size=20m full "$1" && shift && "$@"; r=$?; ls -A "$0"; exit $r`,
+		dir, dir, os.Args[0], "-test.run=^TestChildBake$", "-test.v")
+	cmd.Env = append(os.Environ(), childVariable+"=bake", "OUTPUT_DIR="+filepath.Join(dir, "out"))
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Fatalf("a bake onto a full disk succeeded:\n%s", out)
+	}
+	for _, want := range []string{"no space left on device", "a bake needs about", dir + " has "} {
+		if !bytes.Contains(out, []byte(want)) {
+			t.Errorf("the failure does not say %q:\n%s", want, out)
+		}
+	}
+	if bytes.HasSuffix(out, []byte("out\n")) || bytes.HasSuffix(out, []byte(".partial\n")) {
+		t.Errorf("something half-written was left:\n%s", out)
+	}
+}
+
+// TestTreeIsClosed tries to leave the tree through what a communicator offers.
+func TestTreeIsClosed(t *testing.T) {
+	a := open(t, smallSpec(t))
+	ctx := t.Context()
+	if err := errors.Join(a.BaseTree(ctx), a.ApplyOverlay(ctx)); err != nil {
+		t.Fatal(err, Hint(err))
+	}
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.WriteFile(outside, []byte("host"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := a.Command(ctx, "ln", "-s", filepath.Dir(outside), "/srv/link").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := a.Upload(ctx, "/srv/link/outside", 0o640, strings.NewReader("tree")); err == nil {
+		t.Error("an upload through a link to nowhere succeeded")
+	}
+	if err := a.Download(ctx, "/srv/link/outside", io.Discard); err == nil {
+		t.Error("a download through a link reached a file of the host")
+	}
+	if text, _ := os.ReadFile(outside); string(text) != "host" {
+		t.Errorf("the host's file is now %q", text)
+	}
+
+	const odd = "$(touch /tmp/evaluated) `id` \"quoted\" 'too' ; * \\ \n end"
+	out, err := a.Command(ctx, "printf", "%s", odd).Output()
+	if err != nil || string(out) != odd {
+		t.Errorf("an argument arrived as %q, %v", out, err)
+	}
+	var exit *exec.ExitError
+	if err := a.Command(ctx, "sh", "-c", "exit 7").Run(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+		t.Errorf("the exit code 7 arrived as %v", err)
+	}
+
+	if err := a.Upload(ctx, "/usr/share/trial/a b", 0o640, strings.NewReader("text")); err != nil {
+		t.Fatal(err)
+	}
+	var back bytes.Buffer
+	if err := a.Download(ctx, "/usr/share/trial/a b", &back); err != nil || back.String() != "text" {
+		t.Errorf("read back %q, %v", back.String(), err)
+	}
+	var archive bytes.Buffer
+	if err := a.DownloadTar(ctx, "/usr/share/trial", &archive); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.UploadTar(ctx, "/usr/share/copy", &archive); err != nil {
+		t.Fatal(err)
+	}
+	mode, err := a.Command(ctx, "stat", "-c", "%a", "/usr/share/copy/a b").Output()
+	if err != nil || string(mode) != "640\n" {
+		t.Errorf("the copy has mode %q, %v", mode, err)
+	}
+	inspect := a.Inspect(ctx, func(tree string) []string { return []string{"cat", tree + "/usr/share/copy/a b"} })
+	if out, err := inspect.Output(); err != nil || string(out) != "text" {
+		t.Errorf("a program of the host reads %q in the tree, %v", out, err)
+	}
+}
+
+// TestCancelledBakeEndsSoon cancels while packages are being installed.
+func TestCancelledBakeEndsSoon(t *testing.T) {
+	spec := smallSpec(t)
+	spec.CacheDir = t.TempDir()
+	a := open(t, spec)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	start := time.Now()
+	err := a.BaseTree(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the cancelled step says %v", err)
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("a bake cancelled after 2 s ended after %s", took)
 	}
 }

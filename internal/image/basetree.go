@@ -66,7 +66,9 @@ func (a *Assembly) bootstrap(ctx context.Context, name string) error {
 		return explainBootstrap(err, a.spec)
 	}
 	return a.cache.put(name, func(w io.Writer) error {
-		cmd := a.box.command(ctx, "tar", "--create", "--directory="+a.box.path(treeDir), "--numeric-owner", "--sort=name", "--file=-", ".")
+		cmd := a.box.command(ctx, "tar", "--create", "--directory="+a.box.path(treeDir), "--numeric-owner", "--sort=name",
+			"--exclude=./dev/*", // made by root's bake only; an ordinary user could not unpack them
+			"--file=-", ".")
 		cmd.Stdout = w
 		return a.box.run(cmd)
 	})

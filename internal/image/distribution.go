@@ -43,7 +43,7 @@ var bakeOnly = []string{
 	"adduser", "apt", "busybox", "cpio", "dbus", "dbus-bin", "dbus-daemon", "dbus-session-bus-common", "dbus-system-bus-common",
 	"debconf", "debian-archive-keyring", "debianutils", "diffutils", "dpkg", "dracut-core", "dracut-install", "gcc-12-base",
 	"gcc-14-base", "init-system-helpers", "initramfs-tools", "initramfs-tools-bin", "initramfs-tools-core", "klibc-utils",
-	"libapt-pkg6.0", "libapt-pkg7.0", "libdb5.3", "libdb5.3t64", "libdebconfclient0", "libklibc", "libsemanage-common",
+	"libapt-pkg6.0", "libapt-pkg7.0", "libklibc", "libsemanage-common",
 	"libsemanage2", "libsepol2", "libtext-charwidth-perl", "libtext-iconv-perl", "libtext-wrapi18n-perl", "linux-base", "logsave",
 	"passwd", "perl-base", "runit-helper", "sensible-utils", "systemd-boot-efi", "systemd-boot-efi-amd64-signed", "sysvinit-utils",
 	"ucf", "usr-is-merged", "usrmerge", "zstd",

@@ -33,11 +33,15 @@ var sealedPaths = []string{
 	"/usr/share/doc", "/usr/share/info", "/usr/share/lintian", "/usr/share/locale", "/usr/share/man", "/usr/share/doc-base",
 	"/usr/share/bash-completion", "/usr/share/zsh", "/usr/share/bug", "/usr/share/common-licenses", "/usr/share/perl5", "/usr/share/debconf",
 	"/usr/src", "/usr/local",
+	"/usr/lib/udev/hwdb.d", // hwdb.bin is what udev reads
 }
 
 // emptiedPaths stay as empty directories: mount points of the running system, and places where state of the
 // bake must not travel. /var is a partition of its own that tmpfiles.d fills on the first boot.
 var emptiedPaths = []string{"/efi", "/home", "/media", "/mnt", "/opt", "/srv", "/var"}
+
+// mountPoints are where the kernel's file systems lie in the running system.
+var mountPoints = []string{"/dev", "/proc", "/run", "/sys", "/tmp"}
 
 // danglingPaths may keep links to what has been sealed away, such as the units of apt's timers.
 var danglingPaths = []string{"/etc/alternatives", "/etc/systemd", "/usr/bin", "/usr/sbin", "/usr/lib/systemd"}
@@ -74,7 +78,11 @@ func (a *Assembly) Seal(ctx context.Context) error {
 		if err := find([]string{"/"}, "-perm", "/6000", "-type", "f", "-exec", "chmod", "a-s", "--", "{}", "+"); err != nil {
 			return err
 		}
-		return a.unmountKernelFilesystems(ctx, treeDir)
+		if err := a.unmountKernelFilesystems(ctx, treeDir); err != nil {
+			return err
+		}
+		// What lay below the mounts: device nodes of mmdebstrap, where it could make any.
+		return find(mountPoints, "-mindepth", "1", "-delete")
 	})
 }
 

@@ -75,7 +75,7 @@ type stubLayout struct {
 	alignment int64
 }
 
-// readStub reads the layout and refuses what objcopy or the firmware would trip over.
+// readStub reads the layout and refuses a stub that cannot take the sections.
 func readStub(r io.ReaderAt) (stubLayout, error) {
 	f, err := pe.NewFile(r)
 	if err != nil {
@@ -85,9 +85,6 @@ func readStub(r io.ReaderAt) (stubLayout, error) {
 	h, ok := f.OptionalHeader.(*pe.OptionalHeader64)
 	if !ok || f.Machine != pe.IMAGE_FILE_MACHINE_AMD64 {
 		return stubLayout{}, errors.New("it is no x86-64 EFI program")
-	}
-	if f.NumberOfSymbols != 0 {
-		return stubLayout{}, errors.New("it has COFF symbols, which objcopy would put where the new sections go")
 	}
 	l := stubLayout{imageBase: int64(h.ImageBase), alignment: max(int64(h.SectionAlignment), 4096)}
 	for _, s := range f.Sections {
