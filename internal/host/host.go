@@ -1,5 +1,8 @@
 // Package host is the read-only view of one machine: a root tree at bake time, a running
 // node, or a recording of one. Nothing in it writes, and nothing in it forks.
+//
+// [Live] reads this machine, [Tree] a root tree, [NewRecorder] writes down what either was asked
+// and [Replay] answers from that. Package hosttest has a host in memory for tests.
 package host
 
 import (
@@ -7,13 +10,19 @@ import (
 	"io/fs"
 )
 
-// Host is everything that a check may ask of a machine. Live reads this machine, Tree reads a
-// root tree in which nothing runs, Recorder writes down what was asked, Replay answers from it.
+// Host is everything that a check may ask of a machine.
 //
 // Paths are absolute inside the host; symlinks are resolved inside the host's root too, so
-// that checking a tree never reads the machine that checks it.
+// that checking a tree never reads the machine that checks it. The path API serves /proc and /sys
+// of a running host as well.
+//
+// A Host is a snapshot for one run of the checks: a fact about the whole host may be read once
+// and answered again. All methods are safe for concurrent use; answers are shared, and callers do
+// not change what they point to. An error means that the question has no answer: it is never a
+// finding, but for fs.ErrNotExist of a path.
 type Host interface {
-	// ReadFile follows symlinks. A file that does not exist gives fs.ErrNotExist.
+	// ReadFile follows symlinks. A file that does not exist gives fs.ErrNotExist, one of more than
+	// MaxFile bytes ErrTooLarge, and what is no regular file an error.
 	ReadFile(path string) ([]byte, error)
 	// Lstat does not follow a symlink in the last element; Stat does.
 	Lstat(path string) (FileInfo, error)
@@ -23,15 +32,25 @@ type Host interface {
 
 	// The methods below answer ErrNotRunning on a tree.
 
-	Swaps() ([]Swap, error)                              // /proc/swaps
-	Mounts() ([]Mount, error)                            // /proc/self/mountinfo of PID 1's namespace
-	KernelArguments() ([]string, error)                  // /proc/cmdline, split as the kernel splits it
-	Modules() ([]string, error)                          // /proc/modules, names sorted
-	Listeners() ([]Listener, error)                      // listening TCP and bound UDP sockets
-	Process(pid int) (Process, error)                    // limits, identity, capabilities
-	Unit(ctx context.Context, name string) (Unit, error) // properties over D-Bus; an unknown unit has LoadState "not-found"
-	Units(ctx context.Context) ([]UnitStatus, error)     // loaded units
-	Ruleset(ctx context.Context) (Ruleset, error)        // nftables over netlink
+	// Swaps lists /proc/swaps.
+	Swaps() ([]Swap, error)
+	// Mounts lists the mounts of PID 1's namespace, which the sandbox of the asker does not change.
+	Mounts() ([]Mount, error)
+	// KernelArguments is /proc/cmdline, split as the kernel splits it: quotes removed, and without
+	// what follows "--", which is for init.
+	KernelArguments() ([]string, error)
+	// Modules lists the names of /proc/modules, sorted. Built-in code is not in it.
+	Modules() ([]string, error)
+	// Listeners lists listening TCP and bound UDP sockets of PID 1's network namespace.
+	Listeners() ([]Listener, error)
+	// Process gives limits, identity and capabilities.
+	Process(pid int) (Process, error)
+	// Unit asks systemd for a unit. One that systemd does not know has LoadState "not-found".
+	Unit(ctx context.Context, name string) (Unit, error)
+	// Units lists the loaded units by name.
+	Units(ctx context.Context) ([]UnitStatus, error)
+	// Ruleset reads nftables over netlink.
+	Ruleset(ctx context.Context) (Ruleset, error)
 }
 
 // FileInfo is what stat(2) says, as far as checks need it.
@@ -56,7 +75,7 @@ type Mount struct {
 	FSType  string   `json:"fstype"`
 	Source  string   `json:"source"`  // "/dev/mapper/root"
 	Device  string   `json:"device"`  // "254:0", key of /sys/dev/block
-	Options []string `json:"options"` // per-mount and superblock options, sorted, without duplicates
+	Options []string `json:"options"` // of mount and superblock, sorted, each once; "ro" of either wins over "rw"
 }
 
 // Listener is a socket that accepts from outside: TCP in state LISTEN, or UDP without a peer.
@@ -92,9 +111,19 @@ type Limit struct {
 // NoLimit stands for "unlimited".
 const NoLimit = ^uint64(0)
 
-// Unit is one systemd unit. Properties hold D-Bus values in their canonical text: booleans as
-// "yes" and "no", numbers in decimal with "infinity" for the largest, string lists joined by
-// a space, anything else as JSON.
+// Unit is one systemd unit. Properties hold the D-Bus values of all its interfaces in their
+// canonical text, which is what `systemctl show` prints wherever that is one word:
+//
+//   - booleans are "yes" and "no"; numbers decimal, with "infinity" for the largest of 64 bits;
+//     durations (…USec) are microseconds; modes and umasks octal with four digits
+//   - string lists are joined by a space, in systemd's order; bytes are hex
+//   - lists that allow or deny (SystemCallFilter, RestrictAddressFamilies, RestrictFileSystems)
+//     have "~" in front when they deny; groups like @swap are expanded by systemd
+//   - CapabilityBoundingSet and AmbientCapabilities are names, sorted: "cap_ipc_lock cap_setgid"
+//   - RestrictNamespaces is "yes", "no", or the names of the namespaces that are allowed
+//   - SecureBits are names; SystemCallErrorNumber is "EPERM" or "kill"; IPAddressAllow and
+//     IPAddressDeny are CIDRs, sorted
+//   - anything else is JSON (ExecStart, LoadCredential, DeviceAllow): "[]" when empty
 type Unit struct {
 	Name          string            `json:"name"`
 	LoadState     string            `json:"load_state"`      // loaded, not-found, masked, error
@@ -127,7 +156,7 @@ type Table struct {
 	Sets    []Set   `json:"sets"`   // by name, without anonymous ones: those are part of their rule
 }
 
-// Chain is a chain; Hook is empty for a regular chain.
+// Chain is a chain; Hook is empty for a regular chain and in a dormant table.
 type Chain struct {
 	Name     string   `json:"name"`
 	Type     string   `json:"type"`   // "filter", "nat", "route"
@@ -137,7 +166,8 @@ type Chain struct {
 	Rules    []string `json:"rules"` // in order
 }
 
-// Set is a named set. Elements are CIDRs or addresses, sorted.
+// Set is a named set. Elements are sorted by value; those of an address set are joined as
+// NormalElements does it. A catch-all element is "*"; what cannot be read is "unknown(…)".
 type Set struct {
 	Name     string   `json:"name"`
 	Elements []string `json:"elements"`
