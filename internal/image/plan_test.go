@@ -4,10 +4,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -284,30 +285,31 @@ func TestHasSubordinateIDs(t *testing.T) {
 
 func TestInspectBinary(t *testing.T) {
 	dir := t.TempDir()
-	source := filepath.Join(dir, "main.go")
-	if err := os.WriteFile(source, []byte("package main\nfunc main() {}\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	build := func(arch string) string {
-		out := filepath.Join(dir, arch)
-		cmd := exec.Command("go", "build", "-o", out, source)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
-		if text, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, text)
-		}
-		return out
-	}
-	good, err := inspectBinary(Binary{Source: build("amd64"), Path: "/usr/bin/x"})
+	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := inspectBinary(Binary{Source: filepath.Join(dir, "amd64"), Path: "/usr/bin/x", SHA256: strings.ToUpper(good.SHA256)}); err != nil {
+	write := func(name string, content []byte) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, content, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	program := write("amd64", self)
+	foreign := slices.Clone(self)
+	binary.LittleEndian.PutUint16(foreign[18:], uint16(elf.EM_AARCH64)) // e_machine
+	good, err := inspectBinary(Binary{Source: program, Path: "/usr/bin/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := inspectBinary(Binary{Source: program, Path: "/usr/bin/x", SHA256: strings.ToUpper(good.SHA256)}); err != nil {
 		t.Errorf("its own checksum is refused: %v", err)
 	}
 	for want, b := range map[string]Binary{
-		"has SHA-256 " + good.SHA256 + ", want " + someHash: {Source: filepath.Join(dir, "amd64"), SHA256: someHash},
-		"for EM_AARCH64":                        {Source: build("arm64")},
-		"not an ELF program":                    {Source: source},
+		"has SHA-256 " + good.SHA256 + ", want " + someHash: {Source: program, SHA256: someHash},
+		"for EM_AARCH64":                        {Source: write("arm64", foreign)},
+		"not an ELF program":                    {Source: write("script", []byte("#!/bin/sh\n"))},
 		"cannot read the binary for /usr/bin/x": {Source: filepath.Join(dir, "missing")},
 	} {
 		b.Path = "/usr/bin/x"
