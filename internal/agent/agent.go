@@ -17,9 +17,8 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultInterval   = 30 * time.Second
-	DefaultListen     = ":9810"
-	DefaultReportPath = "/run/hostcheck/report.json"
+	DefaultInterval = 30 * time.Second
+	DefaultListen   = ":9810"
 )
 
 const (
