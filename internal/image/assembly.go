@@ -81,7 +81,7 @@ func (a *Assembly) Close() error {
 	err := a.box.close()
 	if a.staged {
 		a.staged = false
-		err = errors.Join(err, os.RemoveAll(a.stagingDir()))
+		err = errors.Join(err, os.RemoveAll(a.StagingDir()))
 	}
 	return err
 }

@@ -558,6 +558,43 @@ func TestTreeIsClosed(t *testing.T) {
 	}
 }
 
+// TestLittleMemory bakes on disk, beside what a killed bake left there.
+func TestLittleMemory(t *testing.T) {
+	spec := smallSpec(t)
+	want := bake(t, spec)
+	again := smallSpec(t)
+	dead := filepath.Join(t.TempDir(), "cache", workPrefix+"dead")
+	if err := os.MkdirAll(filepath.Join(dead, "tree"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a := open(t, again)
+	if err := a.box.close(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if a.box, err = openSandbox(filepath.Dir(dead), 1<<60, a.log); err != nil {
+		t.Fatal(err, Hint(err))
+	}
+	if _, err := os.Stat(dead); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the killed bake's directory is still there: %v", err)
+	}
+	if _, err := os.Stat(a.box.path("tmp")); err != nil {
+		t.Errorf("the work directory is not on disk: %v", err)
+	}
+	if err := run(t, a); err != nil {
+		t.Fatal(err, Hint(err))
+	}
+	if got := a.Result().Files[0]; got != want.Files[0] {
+		t.Errorf("on disk the bake gives %v, in memory %v", got, want.Files[0])
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(dead)); len(left) > 0 {
+		t.Errorf("the bake left %v", left)
+	}
+}
+
 // TestCancelledBakeEndsSoon cancels while packages are being installed.
 func TestCancelledBakeEndsSoon(t *testing.T) {
 	spec := smallSpec(t)

@@ -34,7 +34,7 @@ func (a *Assembly) Manifest(ctx context.Context) error {
 }
 
 func (a *Assembly) stage(ctx context.Context) error {
-	dir := a.stagingDir()
+	dir := a.StagingDir()
 	if err := os.RemoveAll(dir); err != nil { // of a bake that was killed
 		return err
 	}
@@ -65,8 +65,9 @@ func (a *Assembly) stage(ctx context.Context) error {
 	return os.WriteFile(filepath.Join(dir, ManifestName), append(text, '\n'), 0o644)
 }
 
-// stagingDir is beside the output directory, so that one rename publishes it.
-func (a *Assembly) stagingDir() string {
+// StagingDir is where the artifacts lie between Manifest and Publish. It is beside the output directory, so
+// that one rename publishes it with everything in it: also what the caller has added.
+func (a *Assembly) StagingDir() string {
 	return filepath.Join(filepath.Dir(a.spec.OutputDir), "."+filepath.Base(a.spec.OutputDir)+".partial")
 }
 
@@ -133,7 +134,7 @@ func (a *Assembly) Publish(ctx context.Context) error {
 }
 
 func (a *Assembly) publish() error {
-	staging := a.stagingDir()
+	staging := a.StagingDir()
 	err := unix.Renameat2(unix.AT_FDCWD, staging, unix.AT_FDCWD, a.spec.OutputDir, unix.RENAME_NOREPLACE)
 	if !errors.Is(err, unix.EEXIST) || !a.spec.Replace {
 		return err

@@ -81,7 +81,7 @@ func openSandbox(cacheDir string, need int64, log *slog.Logger) (*sandbox, error
 
 // openWork mounts the work directory in memory, or makes it on disk when the memory is short.
 func (b *sandbox) openWork(cacheDir string, need int64) error {
-	if err := sweepWork(cacheDir); err != nil {
+	if err := b.sweepWork(cacheDir); err != nil {
 		return err
 	}
 	if have := memoryAvailable(); have < need {
@@ -92,6 +92,10 @@ func (b *sandbox) openWork(cacheDir string, need int64) error {
 		}
 		b.onDisk, b.work = true, dir
 		if err := os.Chmod(dir, 0o755); err != nil { // the tree's own users pass through it
+			return err
+		}
+		// A mount of its own, so that one umount takes every mount below it away.
+		if err := b.run(b.command(context.Background(), "mount", "--bind", dir, dir)); err != nil {
 			return err
 		}
 	} else {
@@ -185,9 +189,10 @@ func (b *sandbox) close() error {
 	b.closed = true
 	var err error
 	if b.onDisk {
-		// From inside: as an ordinary user only the namespace's root may remove what the tree's users own.
-		entries := b.command(context.Background(), "find", b.work, "-xdev", "-mindepth", "1", "-delete")
-		err = b.run(entries)
+		err = errors.Join(
+			b.run(b.command(context.Background(), "umount", "--recursive", "--lazy", b.work)),
+			b.run(b.command(context.Background(), "rm", "-rf", "--one-file-system", "--", b.work)), // from inside, like sweepWork
+		)
 	}
 	if b.files != nil {
 		b.files.Close()
@@ -199,16 +204,13 @@ func (b *sandbox) close() error {
 		b.keeper.Process.Kill()
 		<-b.ended
 	}
-	if b.onDisk {
-		err = errors.Join(err, os.RemoveAll(b.work))
-	}
 	return err
 }
 
 const workPrefix = "work-"
 
 // sweepWork removes the work directories that killed bakes left on disk.
-func sweepWork(cacheDir string) error {
+func (b *sandbox) sweepWork(cacheDir string) error {
 	dirs, err := filepath.Glob(filepath.Join(cacheDir, workPrefix+"*"))
 	if err != nil {
 		return err
@@ -216,12 +218,17 @@ func sweepWork(cacheDir string) error {
 	for _, dir := range dirs {
 		f, err := os.Open(dir)
 		if err != nil {
+			continue // another bake was faster
+		}
+		dead := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+		f.Close()
+		if !dead {
 			continue
 		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			os.RemoveAll(dir) // what an ordinary user cannot remove stays for `unshare rm`
+		// From inside: as an ordinary user only the namespace's root may remove what the tree's users own.
+		if err := b.run(b.command(context.Background(), "rm", "-rf", "--one-file-system", "--", dir)); err != nil {
+			return fmt.Errorf("cannot remove what a killed bake left: %w", err)
 		}
-		f.Close()
 	}
 	return nil
 }
