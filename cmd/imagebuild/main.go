@@ -30,7 +30,10 @@ const (
 	exitUsage   = 64
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	keepDescriptors()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && (args[0] == "describe" || args[0] == "start") {
@@ -88,7 +91,8 @@ builder strongroom-image. The commands below show what goes into an image withou
 one. Both render the same catalogue: the same profile gives the same bytes everywhere.`,
 		Example: `  imagebuild controls                           what an image states, and what closes the gate
   imagebuild overlay --output overlay.tar       the files that hardening adds, as a tar
-  packer build packer/local.pkr.hcl             bake an image`,
+  packer build packer/local.pkr.hcl             bake an image
+  imagebuild prove --image out/image            boot it, and show what the node reports`,
 		Version:       buildVersion,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -103,7 +107,7 @@ one. Both render the same catalogue: the same profile gives the same bytes every
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("imagebuild {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
-	root.AddCommand(newControlsCommand(), newOverlayCommand())
+	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand())
 	return root
 }
 

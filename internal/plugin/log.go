@@ -27,7 +27,11 @@ func (h *uiHandler) Handle(_ context.Context, r slog.Record) error {
 	var line strings.Builder
 	line.WriteString(r.Message)
 	write := func(a slog.Attr) bool {
-		fmt.Fprintf(&line, " %s=%s", a.Key, a.Value.Resolve())
+		if a.Key == "seconds" { // how steps say that they are done
+			fmt.Fprintf(&line, ": %s s", a.Value.Resolve())
+		} else {
+			fmt.Fprintf(&line, " %s=%s", a.Key, a.Value.Resolve())
+		}
 		return true
 	}
 	for _, a := range h.attrs {

@@ -34,7 +34,7 @@ func (b *bake) steps() []multistep.Step {
 		&stepOverlay{assemble{b, "Applying the hardening overlay", (*image.Assembly).ApplyOverlay}},
 		&stepConnect{bake: b},
 		&commonsteps.StepProvision{},
-		&stepSeal{bake: b},
+		&stepSeal{assemble{b, "Sealing the tree", (*image.Assembly).Seal}},
 		&stepVerify{bake: b},
 		&stepRootFilesystem{assemble{b, "Making the root file system", (*image.Assembly).RootFilesystem}},
 		&stepVerity{assemble{b, "Making the dm-verity hash tree", (*image.Assembly).Verity}},
@@ -54,6 +54,7 @@ func (b *bake) steps() []multistep.Step {
 type (
 	stepBaseTree       struct{ assemble }
 	stepOverlay        struct{ assemble }
+	stepSeal           struct{ assemble }
 	stepRootFilesystem struct{ assemble }
 	stepVerity         struct{ assemble }
 	stepInitrd         struct{ assemble }
@@ -133,14 +134,3 @@ func (s *stepConnect) Run(ctx context.Context, state multistep.StateBag) multist
 
 // Cleanup comes after the clean-up provisioner has run, and before the tree goes away.
 func (s *stepConnect) Cleanup(multistep.StateBag) { s.bake.comm.close() }
-
-// stepSeal ends provisioning and takes out of the tree what an image must not carry.
-type stepSeal struct{ bake *bake }
-
-func (s *stepSeal) Run(ctx context.Context, state multistep.StateBag) multistep.StepAction {
-	s.bake.ui.Say("Sealing the tree...")
-	s.bake.comm.close()
-	return proceed(state, s.bake.assembly.Seal(ctx))
-}
-
-func (*stepSeal) Cleanup(multistep.StateBag) {}
