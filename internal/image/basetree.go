@@ -58,7 +58,7 @@ func (a *Assembly) BaseTree(ctx context.Context) error {
 
 // bootstrap makes the tree with mmdebstrap and puts it into the cache.
 func (a *Assembly) bootstrap(ctx context.Context, name string) error {
-	a.log.InfoContext(ctx, "installing packages", "distribution", a.spec.Distribution, "mirror", firstOf(a.spec.Mirror, "default"))
+	a.log.InfoContext(ctx, "installing packages", "distribution", a.spec.Distribution, "archive", archiveName(a.spec))
 	cmd := a.box.command(ctx, bootstrapArgs(a.spec, a.box.path(treeDir))...)
 	// INITRD=No tells the kernel's maintainer script to make no initrd: ours is another one.
 	cmd.Env = append(cmd.Env, "INITRD=No", fmt.Sprintf("SOURCE_DATE_EPOCH=%d", a.spec.Epoch.Unix()))
@@ -120,6 +120,16 @@ var unwantedPaths = []string{
 	"/usr/share/bash-completion/*", "/usr/share/zsh/*",
 }
 
+const snapshotArchive = "http://snapshot.debian.org/archive"
+
+// archiveName is the archive as a message names it.
+func archiveName(s Spec) string {
+	if s.Snapshot != "" {
+		return firstOf(s.Mirror, snapshotArchive) + " of " + s.Snapshot
+	}
+	return firstOf(s.Mirror, "the distribution's own mirror")
+}
+
 // sources are the lines of sources.list; none means mmdebstrap's own for the suite.
 func sources(s Spec) []string {
 	suite := distributions[s.Distribution].suite
@@ -132,7 +142,7 @@ func sources(s Spec) []string {
 	}
 	switch {
 	case s.Snapshot != "":
-		root := strings.TrimSuffix(firstOf(s.Mirror, "http://snapshot.debian.org/archive"), "/")
+		root := strings.TrimSuffix(firstOf(s.Mirror, snapshotArchive), "/")
 		return lines(root+"/debian/"+s.Snapshot+"/", root+"/debian-security/"+s.Snapshot+"/")
 	case s.Mirror != "":
 		return []string{"deb " + s.Mirror + " " + suite + " main"}
@@ -154,7 +164,7 @@ func explainBootstrap(err error, s Spec) error {
 			"correct the name in the list of packages, or choose a mirror or snapshot that has it")
 	}
 	if m := unreachable.FindString(text); m != "" {
-		return withHint(fmt.Errorf("cannot reach the package archive (%s): %s", firstOf(s.Mirror, "the default mirror"), m),
+		return withHint(fmt.Errorf("cannot reach the package archive (%s): %s", archiveName(s), m),
 			"look at the network and at http_proxy, or choose another mirror")
 	}
 	return fmt.Errorf("cannot make the base tree: %w", err)
