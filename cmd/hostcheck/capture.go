@@ -51,7 +51,7 @@ func capture(ctx context.Context, stage control.Stage, root, path, output string
 	}
 	check.Run(ctx, b, digest, recorder, stage, check.Options{})
 	if output == "-" {
-		if err := recorder.WriteTo(os.Stdout); err != nil {
+		if _, err := recorder.WriteTo(os.Stdout); err != nil {
 			return &exit{exitUnknown, fmt.Errorf("cannot write capture: %w", err)}
 		}
 		return nil
@@ -62,7 +62,7 @@ func capture(ctx context.Context, stage control.Stage, root, path, output string
 		return &exit{exitUnknown, fmt.Errorf("cannot write capture: %w", err)}
 	}
 	defer os.Remove(tmp.Name())
-	err = recorder.WriteTo(tmp)
+	_, err = recorder.WriteTo(tmp)
 	if cerr := tmp.Close(); err == nil {
 		err = cerr
 	}

@@ -102,8 +102,8 @@ func sameProperty(name, want, got string) bool {
 		return sameWords(strings.ToLower(want), strings.ToLower(got))
 	case "UMask":
 		w, err := strconv.ParseUint(want, 8, 32)
-		g, err2 := strconv.ParseUint(got, 10, 32)
-		return err == nil && err2 == nil && w == g
+		g, gotErr := strconv.ParseUint(got, 8, 32)
+		return err == nil && gotErr == nil && w == g
 	case "KillSignal":
 		return want == got || signalNumber[want] == got
 	}

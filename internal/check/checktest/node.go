@@ -143,9 +143,6 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 				u := unit(r.Unit)
 				for k, v := range r.Properties {
 					switch k {
-					case "UMask":
-						n, _ := strconv.ParseUint(v, 8, 32)
-						v = strconv.FormatUint(n, 10)
 					case "SystemCallFilter":
 						v = "futex read write"
 					case "CapabilityBoundingSet", "AmbientCapabilities":

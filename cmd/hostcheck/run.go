@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/strongroom/strongroom/internal/agent"
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/report"
+	"github.com/strongroom/strongroom/internal/telemetry"
+)
+
+func runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Watch this node: serve the verdict and metrics, judge again, start Vault when the gate opens",
+		Long: `run is the agent of a node (hostcheck.service). It serves /metrics, /report, /livez and /healthz on port
+9810, also when the gate keeps Vault down; judges a closed gate again and has systemd start
+Vault when it passes; and judges the running Vault.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context()) },
+	}
+}
+
+func runAgent(ctx context.Context) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	watchdog, err := telemetry.Watchdog()
+	if err != nil {
+		return &exit{exitFail, err}
+	}
+	err = agent.Run(ctx, agent.Options{
+		Judge:       judgeThisHost,
+		Units:       &agent.Systemd{},
+		Exporter:    telemetry.NewExporter(telemetry.Build{Version: buildVersion, Revision: revision()}),
+		Journal:     telemetry.NewJournal(nil),
+		Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
+		Listen:      agent.DefaultListen,
+		ReportPath:  telemetry.ReportPath,
+		VaultAddr:   "https://127.0.0.1:8200",
+		Interval:    agent.DefaultInterval,
+		Notify:      telemetry.Notify,
+		Watchdog:    watchdog,
+		Log:         log,
+	})
+	if err != nil {
+		return &exit{exitFail, err}
+	}
+	return nil
+}
+
+// judgeThisHost is one run of the checks over a fresh view of the host.
+func judgeThisHost(ctx context.Context, stage control.Stage) (*report.Document, error) {
+	h, err := host.Live(host.LiveOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	b, digest, err := loadBaseline(h, "")
+	if err != nil {
+		return nil, err
+	}
+	return report.New(check.Run(ctx, b, digest, h, stage, check.Options{}), buildVersion), nil
+}
+
+// revision is the commit that the binary was built from, as far as the build knew it.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return ""
+}

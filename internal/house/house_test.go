@@ -1,0 +1,145 @@
+// Package house holds the rules of the tree that no compiler knows, as tests.
+package house
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/strongroom/strongroom/"
+
+// layers says what each package may import of ours. Arrows point down only, so a package that is
+// not listed for another is forbidden to it.
+var layers = map[string][]string{
+	"internal/host":      {},
+	"internal/overlay":   {},
+	"internal/control":   {"internal/host", "internal/overlay"},
+	"internal/resource":  {"internal/control", "internal/host", "internal/overlay"},
+	"internal/baseline":  {"internal/control", "internal/overlay", "internal/resource"},
+	"systemd":            {},
+	"hardening":          {"internal/baseline", "systemd"},
+	"internal/check":     {"internal/baseline", "internal/control", "internal/host", "internal/overlay"},
+	"internal/report":    {"internal/check", "internal/control"},
+	"internal/node":      {},
+	"internal/configure": {"internal/node"},
+	"internal/telemetry": {"internal/check", "internal/control", "internal/report"},
+	"internal/agent":     {"internal/baseline", "internal/check", "internal/control", "internal/host", "internal/node", "internal/report", "internal/telemetry"},
+	"internal/image":     {"internal/baseline", "internal/overlay"},
+	"internal/lab":       {"internal/check", "internal/control", "internal/image", "internal/node", "internal/report"},
+	"internal/plugin":    {"internal/baseline", "internal/check", "internal/control", "internal/image", "internal/lab", "internal/overlay", "internal/report"},
+	"cmd/hostcheck": {"internal/agent", "internal/baseline", "internal/check", "internal/configure", "internal/control", "internal/host", "internal/node",
+		"internal/report", "internal/telemetry"},
+	"cmd/imagebuild": {"hardening", "internal/baseline", "internal/control", "internal/image", "internal/lab", "internal/overlay", "internal/plugin", "internal/resource"},
+	// For tests only.
+	"internal/check/checktest": {"hardening", "internal/baseline", "internal/control", "internal/host", "internal/host/hosttest", "internal/resource"},
+	"internal/host/hosttest":   {"internal/host"},
+	"internal/house":           {},
+}
+
+// forbidden imports, with the reason.
+var forbidden = map[string]map[string]string{
+	"internal/resource":  {"os": "a kind reads through host.Host", "os/exec": "nothing forks", "net": "a kind reads through host.Host", "time": "a verdict does not depend on a clock"},
+	"internal/baseline":  {"os": "compiling is pure", "os/exec": "nothing forks", "net": "compiling is pure", "time": "compiling is pure"},
+	"internal/overlay":   {"os": "an overlay is a plan", "os/exec": "nothing forks"},
+	"internal/control":   {"os": "the vocabulary does nothing", "os/exec": "nothing forks"},
+	"internal/host":      {"os/exec": "nothing on a node forks"},
+	"internal/check":     {"os/exec": "nothing on a node forks", "encoding/json": "encoding is internal/report's"},
+	"internal/report":    {"os/exec": "nothing on a node forks"},
+	"internal/configure": {"os/exec": "nothing on a node forks"},
+	"internal/telemetry": {"os/exec": "nothing on a node forks"},
+	"internal/agent":     {"os/exec": "nothing on a node forks"},
+	"internal/node":      {"os/exec": "nothing on a node forks"},
+	"cmd/hostcheck":      {"os/exec": "nothing on a node forks"},
+	"internal/image":     {"github.com/hashicorp/packer-plugin-sdk": "image assembly knows no Packer"},
+}
+
+type goPackage struct {
+	ImportPath string
+	Dir        string
+	GoFiles    []string
+	Imports    []string
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports", module+"...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []goPackage
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return list
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p)
+	}
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		allowed, known := layers[name]
+		if !known {
+			t.Errorf("%s has no place in the house: add it to layers", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if inner, ours := strings.CutPrefix(imported, module); ours && !slices.Contains(allowed, inner) {
+				t.Errorf("%s imports %s", name, inner)
+			}
+			for prefix, why := range forbidden[name] {
+				if imported == prefix || strings.HasPrefix(imported, prefix+"/") && prefix != "os" && prefix != "net" {
+					t.Errorf("%s imports %s: %s", name, imported, why)
+				}
+			}
+		}
+	}
+}
+
+// Registration is an explicit list; an init function would hide it.
+func TestNoInitFunctions(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, file := range p.GoFiles {
+			parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, file), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range parsed.Decls {
+				if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+					t.Errorf("%s/%s has an init function", p.ImportPath, file)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
+	for _, p := range packages(t) {
+		said := false
+		for _, file := range p.GoFiles {
+			parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, file), nil, parser.ParseComments|parser.PackageClauseOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said = said || parsed.Doc != nil && (strings.HasPrefix(parsed.Doc.Text(), "Package ") || strings.HasPrefix(parsed.Doc.Text(), "Command "))
+		}
+		if !said && len(p.GoFiles) > 0 {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
