@@ -39,10 +39,12 @@ var layers = map[string][]string{
 	"internal/plugin":    {"internal/baseline", "internal/check", "internal/control", "internal/image", "internal/lab", "internal/overlay", "internal/report"},
 	"cmd/hostcheck": {"internal/agent", "internal/baseline", "internal/check", "internal/configure", "internal/control", "internal/host", "internal/node",
 		"internal/report", "internal/telemetry"},
-	"cmd/imagebuild": {"hardening", "internal/baseline", "internal/control", "internal/image", "internal/lab", "internal/overlay", "internal/plugin", "internal/resource"},
+	"cmd/imagebuild": {"hardening", "internal/baseline", "internal/control", "internal/image", "internal/lab", "internal/overlay", "internal/plugin", "internal/report",
+		"internal/resource"},
 	// For tests only.
 	"internal/check/checktest": {"hardening", "internal/baseline", "internal/control", "internal/host", "internal/host/hosttest", "internal/resource"},
 	"internal/host/hosttest":   {"internal/host"},
+	"internal/node/nodetest":   {"internal/node"},
 	"internal/house":           {},
 }
 

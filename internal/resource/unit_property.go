@@ -84,8 +84,8 @@ func (u *UnitProperty) Verify(ctx context.Context, h host.Host, stage control.St
 // sameProperty compares a setting as unit files write it with its canonical text on the bus.
 func sameProperty(name, want, got string) bool {
 	switch name {
-	case "Requires", "Wants", "After", "Before", "RequiredBy", "ReadWritePaths", "ReadOnlyPaths", "BindReadOnlyPaths",
-		"InaccessiblePaths", "ExecPaths", "NoExecPaths", "LoadCredential":
+	case "Requires", "Wants", "After", "Before", "RequiredBy", "ReadWritePaths", "ReadOnlyPaths",
+		"InaccessiblePaths", "ExecPaths", "NoExecPaths":
 		// systemd adds to these by itself (default dependencies), so containment is what is meant.
 		have := strings.Fields(got)
 		for _, w := range strings.Fields(want) {
@@ -104,13 +104,9 @@ func sameProperty(name, want, got string) bool {
 		w, err := strconv.ParseUint(want, 8, 32)
 		g, gotErr := strconv.ParseUint(got, 8, 32)
 		return err == nil && gotErr == nil && w == g
-	case "KillSignal":
-		return want == got || signalNumber[want] == got
 	}
 	return boolean(want) == boolean(got)
 }
-
-var signalNumber = map[string]string{"SIGINT": "2", "SIGTERM": "15"}
 
 // boolean folds the spellings that unit files allow.
 func boolean(v string) string {
