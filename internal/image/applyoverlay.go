@@ -33,6 +33,11 @@ func (a *Assembly) ApplyOverlay(ctx context.Context) error {
 		if err := a.box.run(a.Command(ctx, "systemd-sysusers")); err != nil {
 			return fmt.Errorf("cannot make the system accounts: %w", err)
 		}
+		// The distribution gives root and sync a shell. It is taken here and not when the tree is
+		// sealed, so that an account which a provisioner adds is not mended but found.
+		if err := a.box.run(a.Command(ctx, "sed", "-i", `s#:[^:]*$#:/usr/sbin/nologin#`, "/etc/passwd")); err != nil {
+			return fmt.Errorf("cannot take the login shells away: %w", err)
+		}
 		return nil
 	})
 }

@@ -32,13 +32,13 @@ var sealedPaths = []string{
 	"/etc/hostname", "/etc/ssh", "/root/.bash_history", "/root/.cache", "/root/.gnupg", "/root/.ssh",
 	"/usr/share/doc", "/usr/share/info", "/usr/share/lintian", "/usr/share/locale", "/usr/share/man", "/usr/share/doc-base",
 	"/usr/share/bash-completion", "/usr/share/zsh", "/usr/share/bug", "/usr/share/common-licenses", "/usr/share/perl5", "/usr/share/debconf",
-	"/usr/src", "/usr/local",
+	"/usr/src",
 	"/usr/lib/udev/hwdb.d", // hwdb.bin is what udev reads
 }
 
 // emptiedPaths stay as empty directories: mount points of the running system, and places where state of the
 // bake must not travel. /var is a partition of its own that tmpfiles.d fills on the first boot.
-var emptiedPaths = []string{"/efi", "/home", "/media", "/mnt", "/opt", "/srv", "/var"}
+var emptiedPaths = []string{"/efi", "/home", "/media", "/mnt", "/var"}
 
 // mountPoints are where the kernel's file systems lie in the running system.
 var mountPoints = []string{"/dev", "/proc", "/run", "/sys", "/tmp"}
