@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"net/netip"
 	"os"
@@ -30,6 +31,11 @@ const scanBatch = 200
 // forwarded connection itself, and holds it open while a guest is silent.
 func (m *Machine) Scan(ctx context.Context, ports []int) (Ports, error) {
 	var result Ports
+	// What the guest answered while it booted tells nothing about now.
+	before, err := os.ReadFile(m.packets())
+	if err != nil {
+		return Ports{}, fmt.Errorf("cannot read the packets of the machine: %w", err)
+	}
 	for batch := range slices.Chunk(ports, scanBatch) {
 		if err := m.knock(ctx, batch); err != nil {
 			return Ports{}, fmt.Errorf("cannot scan the ports of the machine: %w", err)
@@ -39,13 +45,13 @@ func (m *Machine) Scan(ctx context.Context, ports []int) (Ports, error) {
 	if err != nil {
 		return Ports{}, fmt.Errorf("cannot read the packets of the machine: %w", err)
 	}
-	answers, asked, err := handshakes(capture)
+	answers, asked, err := handshakes(capture, whole(before))
 	if err != nil {
 		return Ports{}, fmt.Errorf("cannot read the packets of the machine: %w", err)
 	}
 	for _, port := range ports {
 		switch {
-		case answers[port] == tcpSYN|tcpACK:
+		case answers[port]&tcpSYN != 0:
 			result.Open = append(result.Open, port)
 		case answers[port]&tcpRST != 0:
 			result.Closed = append(result.Closed, port)
@@ -117,32 +123,60 @@ const (
 	tcpACK = 1 << 4
 )
 
-// handshakes reads a packet capture: the flags of the guest's first answer on each TCP port, and
-// the ports that were asked.
-func handshakes(capture []byte) (answers map[int]byte, asked map[int]bool, err error) {
-	const fileHeader, recordHeader = 24, 16
-	// QEMU writes the byte order and the microseconds of the host: little-endian on amd64.
-	if len(capture) < fileHeader || binary.LittleEndian.Uint32(capture) != 0xa1b2c3d4 {
+// A capture is a file header and, for each packet, a record header and the packet. QEMU writes
+// numbers in the byte order of the host: little-endian on amd64.
+const (
+	captureMagic        = 0xa1b2c3d4
+	captureHeader       = 24
+	captureRecordHeader = 16
+)
+
+// handshakes reads the records of a packet capture from an offset on: the TCP flags that the
+// guest answered with on each port, and the ports that were asked.
+func handshakes(capture []byte, from int) (answers map[int]byte, asked map[int]bool, err error) {
+	if len(capture) < captureHeader || binary.LittleEndian.Uint32(capture) != captureMagic {
 		return nil, nil, errors.New("not a packet capture")
 	}
 	guest := netip.MustParseAddr(GuestAddress)
 	answers, asked = map[int]byte{}, map[int]bool{}
-	for rest := capture[fileHeader:]; len(rest) >= recordHeader; {
-		length := int(binary.LittleEndian.Uint32(rest[8:]))
-		if len(rest) < recordHeader+length {
-			break // still being written
-		}
-		segment, ok := parseSegment(rest[recordHeader : recordHeader+length])
-		rest = rest[recordHeader+length:]
+	for frame := range records(capture, max(from, captureHeader)) {
+		segment, ok := parseSegment(frame)
 		switch flags := segment.flags & (tcpSYN | tcpRST | tcpACK); {
 		case !ok:
 		case segment.to == guest && flags == tcpSYN:
 			asked[segment.toPort] = true
-		case segment.from == guest && answers[segment.fromPort] == 0 && (flags == tcpSYN|tcpACK || flags&tcpRST != 0):
-			answers[segment.fromPort] = flags
+		case segment.from == guest && (flags == tcpSYN|tcpACK || flags&tcpRST != 0):
+			answers[segment.fromPort] |= flags
 		}
 	}
 	return answers, asked, nil
+}
+
+// records yields each packet and the offset behind it. The last record may still be being
+// written: it is left out.
+func records(capture []byte, from int) iter.Seq2[[]byte, int] {
+	return func(yield func([]byte, int) bool) {
+		for offset := from; offset+captureRecordHeader <= len(capture); {
+			length := int(binary.LittleEndian.Uint32(capture[offset+8:]))
+			start := offset + captureRecordHeader
+			if length > len(capture)-start {
+				return
+			}
+			offset = start + length
+			if !yield(capture[start:offset], offset) {
+				return
+			}
+		}
+	}
+}
+
+// whole is the offset behind the last whole record.
+func whole(capture []byte) int {
+	end := captureHeader
+	for _, offset := range records(capture, captureHeader) {
+		end = offset
+	}
+	return end
 }
 
 type segment struct {
