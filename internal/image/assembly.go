@@ -17,7 +17,6 @@ import (
 // called in any case.
 type Assembly struct {
 	spec    Spec
-	distro  distribution
 	log     *slog.Logger
 	box     *sandbox
 	cache   cache
@@ -59,7 +58,7 @@ func New(spec Spec, log *slog.Logger) (*Assembly, error) {
 	if err := os.MkdirAll(spec.CacheDir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make the cache directory: %w", err)
 	}
-	a := &Assembly{spec: spec, distro: distributions[spec.Distribution], log: log, cache: cache{dir: spec.CacheDir}}
+	a := &Assembly{spec: spec, log: log, cache: cache{dir: spec.CacheDir}}
 	a.result = Result{
 		Name: spec.Name, Version: spec.Version, Distribution: spec.Distribution, Snapshot: spec.Snapshot,
 		Overlay: digest, Binaries: binaries, BaseKey: baseKey(spec),

@@ -49,7 +49,7 @@ func (a *Assembly) BaseTree(ctx context.Context) error {
 		} else if err := a.bootstrap(ctx, name); err != nil {
 			return err
 		}
-		if err := a.startInitrd(ctx, name); err != nil {
+		if err := a.startInitrd(ctx); err != nil {
 			return err
 		}
 		return a.mountKernelFilesystems(ctx, treeDir)

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -143,7 +142,7 @@ func (a *Assembly) copyToDisk(disk *os.File, name string, at int64) error {
 	}
 	defer f.Close()
 	_, err = io.Copy(io.NewOffsetWriter(disk, at), f)
-	return errors.Join(err)
+	return err
 }
 
 // Convert makes the formats other than raw.

@@ -154,7 +154,7 @@ func (a *Assembly) explainNoSpace(err error) error {
 		}
 	}
 	return withHint(err, fmt.Sprintf("a bake needs about %d MiB for its artifacts and %d MiB in the cache: %s",
-		(artifactRoom)>>20, int64(cacheRoom)>>20, strings.Join(full, ", ")))
+		artifactRoom>>20, cacheRoom>>20, strings.Join(full, ", ")))
 }
 
 const (

@@ -74,7 +74,7 @@ func (a *Assembly) initrdName() string {
 
 // startInitrd takes the initrd from the cache, or makes it in a copy of the base tree: the overlay and the
 // provisioners change the tree meanwhile.
-func (a *Assembly) startInitrd(ctx context.Context, base string) error {
+func (a *Assembly) startInitrd(ctx context.Context) error {
 	if a.result.BaseCached {
 		cached, err := a.cache.open(a.initrdName(), 0)
 		if err != nil {
@@ -82,8 +82,8 @@ func (a *Assembly) startInitrd(ctx context.Context, base string) error {
 		}
 		if cached != nil {
 			defer cached.Close()
-			a.initrd.start(context.WithoutCancel(ctx), func(context.Context) error { return nil })
-			return a.copyIn("initrd.img", cached)
+			a.initrd.start(ctx, func(context.Context) error { return a.copyIn("initrd.img", cached) })
+			return a.initrd.wait(ctx)
 		}
 	}
 	if err := a.box.run(a.box.command(ctx, "cp", "--archive", a.box.path(treeDir), a.box.path(initrdDir))); err != nil {
