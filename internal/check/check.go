@@ -17,7 +17,7 @@ import (
 // Options of a run. The zero value is usable.
 type Options struct {
 	Parallel int           // controls at once; 0 means 4
-	Timeout  time.Duration // for one control; 0 means 5 s
+	Timeout  time.Duration // for one control; 0 means 20 s, against a read that hangs and not against a slow machine
 	Now      func() time.Time
 }
 
@@ -74,7 +74,7 @@ func Run(ctx context.Context, b *baseline.Baseline, digest string, h host.Host, 
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			cctx, cancel := context.WithTimeout(ctx, orDefault(opts.Timeout, 5*time.Second))
+			cctx, cancel := context.WithTimeout(ctx, orDefault(opts.Timeout, 20*time.Second))
 			defer cancel()
 			obs := judge(cctx, b, c, h, stage)
 			r.Controls[i] = ControlResult{Control: c, Outcome: control.Worst(obs), Observations: obs}

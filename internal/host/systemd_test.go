@@ -86,7 +86,7 @@ func (f *fakeSystemd) talk(conn net.Conn) {
 		var body []any
 		if member != "AddMatch" { // go-systemd subscribes to signals; nobody here needs them
 			f.calls.Add(1)
-			signature, body, errorName = f.answer(member, path)
+			signature, body, errorName = f.ask(member, path, call.Body)
 		}
 		reply := &dbus.Message{Type: dbus.TypeMethodReply, Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldReplySerial: dbus.MakeVariant(call.Serial()),
@@ -103,6 +103,22 @@ func (f *fakeSystemd) talk(conn net.Conn) {
 			return
 		}
 	}
+}
+
+// ask answers Properties.Get out of the answer to GetAll, as systemd does.
+func (f *fakeSystemd) ask(member string, path dbus.ObjectPath, args []any) (string, []any, string) {
+	if member != "Get" {
+		return f.answer(member, path)
+	}
+	_, body, errorName := f.answer("GetAll", path)
+	if errorName != "" {
+		return "", nil, errorName
+	}
+	value, ok := body[0].(map[string]dbus.Variant)[args[1].(string)]
+	if !ok {
+		value = dbus.MakeVariant("")
+	}
+	return "v", []any{value}, ""
 }
 
 func properties(p map[string]any) []any {
@@ -190,8 +206,11 @@ func TestUnknownUnitIsNoError(t *testing.T) {
 		return "a{sv}", properties(map[string]any{"LoadState": "not-found", "ActiveState": "inactive"}), ""
 	}}
 	u, err := f.serve(t).Unit(t.Context(), "ssh.service")
-	if err != nil || u.LoadState != "not-found" {
+	if err != nil || u.LoadState != "not-found" || u.ActiveState != "inactive" {
 		t.Errorf("got %+v, %v", u, err)
+	}
+	if calls := f.calls.Load(); calls != 3 {
+		t.Errorf("%d calls, want three states and no properties", calls)
 	}
 }
 
@@ -237,8 +256,8 @@ func TestSystemdIsAskedOnce(t *testing.T) {
 		_, err = live.Unit(t.Context(), "b.service")
 		must(t, err)
 	}
-	if calls := f.calls.Load(); calls != 2 {
-		t.Errorf("%d calls, want 2", calls)
+	if calls := f.calls.Load(); calls != 4 { // its state and its properties
+		t.Errorf("%d calls, want 4", calls)
 	}
 	if connections := f.connections.Load(); connections != 2 { // go-systemd has one for calls and one for signals
 		t.Errorf("%d connections, want 2", connections)
