@@ -212,6 +212,9 @@ func TestInterrupt(t *testing.T) {
 	const marker = "8613.25" // a duration that only this test sleeps
 	dir := w.template(t, w.vault(), `provisioner "shell" { inline = ["echo sleeping now", "sleep `+marker+` & wait"] }`)
 	build := w.command(t, dir, "build", ".")
+	// As at a terminal, where the interrupt goes to Packer and to what it has started.
+	build.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	build.Cancel = func() error { return syscall.Kill(-build.Process.Pid, syscall.SIGKILL) }
 	stdout, err := build.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +228,7 @@ func TestInterrupt(t *testing.T) {
 			break
 		}
 	}
-	if err := build.Process.Signal(syscall.SIGINT); err != nil {
+	if err := syscall.Kill(-build.Process.Pid, syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	io.Copy(io.Discard, stdout)

@@ -85,7 +85,7 @@ func setUp(t *testing.T) workbench {
 // command is Packer with a template in a directory of its own.
 func (w workbench) command(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, w.packer, args...)
 	cmd.Dir = dir
@@ -234,7 +234,7 @@ func TestValidateReportsEveryMistake(t *testing.T) {
 func TestRefusalsLeaveNothing(t *testing.T) {
 	w := setUp(t)
 	tests := map[string]struct{ source, says string }{
-		"checksum":      {fmt.Sprintf("vault {\n binary = %q\n sha256 = %q\n}", w.hostcheck, strings.Repeat("0", 64)), "sha256"},
+		"checksum":      {fmt.Sprintf("vault {\n binary = %q\n sha256 = %q\n}", w.hostcheck, strings.Repeat("0", 64)), "has sha-256"},
 		"missing":       {`vault { binary = "/nowhere/vault" }`, "/nowhere/vault"},
 		"not a program": {`vault { binary = "/etc/passwd" }`, "/etc/passwd"},
 	}
