@@ -65,7 +65,7 @@ func writeControlsTable(w io.Writer, b *baseline.Baseline, parameters []baseline
 		fmt.Fprintln(w)
 		fmt.Fprintln(t, "PARAMETER\tVALUE\tONE OF\tDESCRIPTION")
 		for _, p := range parameters {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.Name, b.Profile.Parameters[p.Name], cmp.Or(strings.Join(p.OneOf, ", "), p.Pattern), p.Description)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.Name, b.Profile.Parameters[p.Name], cmp.Or(strings.Join(p.OneOf, ", "), p.Pattern), oneLine(p.Description))
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -74,6 +74,9 @@ func writeControlsTable(w io.Writer, b *baseline.Baseline, parameters []baseline
 	_, err = fmt.Fprintf(w, "\n%d controls, %d of them close the gate; baseline %s\n", len(b.Controls), must, digest)
 	return err
 }
+
+// oneLine joins the lines of a folded text.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func writeControlsMarkdown(w io.Writer, b *baseline.Baseline, parameters []baseline.Parameter) error {
 	out := &strings.Builder{}
@@ -102,7 +105,7 @@ func writeControlsMarkdown(w io.Writer, b *baseline.Baseline, parameters []basel
 			if len(p.OneOf) == 0 {
 				values = "`" + strings.ReplaceAll(p.Pattern, "|", `\|`) + "`"
 			}
-			fmt.Fprintf(out, "| `%s` | `%s` | %s | %s |\n", p.Name, p.Default, values, p.Description)
+			fmt.Fprintf(out, "| `%s` | `%s` | %s | %s |\n", p.Name, p.Default, values, oneLine(p.Description))
 		}
 	}
 	_, err := io.WriteString(w, out.String())
