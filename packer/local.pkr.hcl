@@ -64,7 +64,7 @@ source "strongroom-image" "vault" {
   }
 
   formats             = ["raw", "qcow2"]
-  data_partition_size = "4GiB"
+  data_partition_size = "2GiB"
   output_directory    = var.output_directory
 
   # Uncomment to publish only what has booted here and opened its gate:

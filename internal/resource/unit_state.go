@@ -19,7 +19,7 @@ type UnitState struct {
 	WantedBy string `yaml:"wanted_by" json:"wanted_by,omitempty"`
 }
 
-var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\-]+@?[A-Za-z0-9:_.\\-]*\.(service|socket|target|timer|mount|path|swap|slice)$`)
+var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\-]+@?[A-Za-z0-9:_.\\-]*\.(service|socket|target|timer|mount|automount|path|swap|slice)$`)
 
 func (u *UnitState) Key() control.Key { return control.Key{Kind: "unit_state", Name: u.Name} }
 
