@@ -67,30 +67,53 @@ func (a *Account) Verify(_ context.Context, h host.Host, _ control.Stage) []cont
 		a.verifyEveryone(o, h, accounts)
 		return o.out
 	}
-	want := fmt.Sprintf("uid %d, home %s, no login shell", a.UID, a.Home)
-	for _, f := range accounts {
-		if f[0] == a.Name {
-			got := fmt.Sprintf("uid %s, home %s, shell %s", f[2], f[5], f[6])
-			o.judge("/etc/passwd "+a.Name, want, got, f[2] == strconv.Itoa(a.UID) && f[5] == a.Home && noLogin[f[6]])
-			return o.out
-		}
-	}
-	o.judge("/etc/passwd "+a.Name, want, "no such account", false)
+	a.verifyOne(o, accounts)
 	return o.out
 }
 
-func (a *Account) verifyEveryone(o *observe, h host.Host, accounts [][]string) {
-	shells, roots := "none", "root"
+func (a *Account) verifyOne(o *observe, accounts [][]string) {
+	id := strconv.Itoa(a.UID)
+	want := fmt.Sprintf("uid %s, gid %s, home %s, no login shell", id, id, a.Home)
+	got, ok, others := "no such account", false, "none"
 	for _, f := range accounts {
+		switch {
+		case f[0] == a.Name && got == "no such account": // the first of a name counts
+			got = fmt.Sprintf("uid %s, gid %s, home %s, shell %s", f[2], f[3], f[5], f[6])
+			ok = f[2] == id && f[3] == id && f[5] == a.Home && noLogin[f[6]]
+		case userID(f[2]) == userID(id):
+			others = join(others, "none", f[0])
+		}
+	}
+	o.judge("/etc/passwd "+a.Name, want, got, ok)
+	o.equal("/etc/passwd others with uid "+id, "none", others)
+}
+
+// userID reads an id as libc does, leading zeros included; what is no id reads as root's, so that
+// nobody gets away with it.
+func userID(field string) uint32 {
+	n, err := strconv.ParseUint(field, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
+}
+
+func (a *Account) verifyEveryone(o *observe, h host.Host, accounts [][]string) {
+	shells, roots, included := "none", "root", "none"
+	for _, f := range accounts {
+		if includes(f[0]) {
+			included = join(included, "none", f[0])
+		}
 		if !noLogin[f[6]] {
 			shells = join(shells, "none", f[0]+" ("+f[6]+")")
 		}
-		if n, err := strconv.Atoi(f[2]); (err != nil || n == 0) && f[0] != "root" {
+		if userID(f[2]) == 0 && f[0] != "root" {
 			roots = join(roots, "", f[0])
 		}
 	}
 	o.equal("/etc/passwd login shells", "none", shells)
 	o.equal("/etc/passwd uid 0", "root", roots)
+	o.equal("/etc/passwd lines that include other databases", "none", included)
 
 	shadow, err := h.ReadFile("/etc/shadow")
 	if err != nil {
@@ -107,7 +130,7 @@ func (a *Account) verifyEveryone(o *observe, h host.Host, accounts [][]string) {
 	for _, f := range entries {
 		inShadow[f[0]] = true
 		// crypt(3) never gives a text that begins with these, so no password can match.
-		if !strings.HasPrefix(f[1], "!") && !strings.HasPrefix(f[1], "*") {
+		if !strings.HasPrefix(f[1], "!") && !strings.HasPrefix(f[1], "*") || includes(f[0]) {
 			usable = join(usable, "none", f[0])
 		}
 	}
@@ -117,6 +140,12 @@ func (a *Account) verifyEveryone(o *observe, h host.Host, accounts [][]string) {
 		}
 	}
 	o.equal("/etc/shadow usable passwords", "none", usable)
+}
+
+// includes recognises the lines by which libc's compat service takes accounts from elsewhere:
+// "+", "+name", "+@netgroup" and their opposites.
+func includes(name string) bool {
+	return strings.HasPrefix(name, "+") || strings.HasPrefix(name, "-")
 }
 
 // join extends a list that starts out as a word for "nothing".

@@ -34,15 +34,16 @@ func (f *File) Validate() error {
 	r.that(path.IsAbs(f.Path) && path.Clean(f.Path) == f.Path, "path %q is not absolute and clean", f.Path)
 	if f.Target == "" {
 		_, err := f.mode()
-		r.that(err == nil, "mode %q is not octal (like 0644)", f.Mode)
+		r.that(err == nil, "mode %q is not octal and at most 0777 (like 0644)", f.Mode)
 	}
+	r.that(f.UID >= 0 && f.GID >= 0, "uid %d or gid %d is negative", f.UID, f.GID)
 	r.that(f.Content == "" || f.Target == "", "content and target exclude each other")
 	r.that(!f.Runtime || f.Content == "" && f.Target == "", "a runtime file cannot be rendered into the image")
 	return r.err()
 }
 
 func (f *File) mode() (fs.FileMode, error) {
-	m, err := strconv.ParseUint(f.Mode, 8, 12)
+	m, err := strconv.ParseUint(f.Mode, 8, 9) // nothing on a node is setuid, setgid or sticky by statement
 	return fs.FileMode(m), err
 }
 
@@ -85,21 +86,55 @@ func (f *File) Verify(_ context.Context, h host.Host, stage control.Stage) []con
 		return o.out
 	}
 	o.equal(f.Path, want, describe(info.Mode, int(info.UID), int(info.GID)))
-	for dir := path.Dir(f.Path); ; dir = path.Dir(dir) {
-		info, err := h.Stat(dir)
+	f.verifyWay(o, h)
+	return o.out
+}
+
+// maxLinks is MAXSYMLINKS of the kernel.
+const maxLinks = 40
+
+// verifyWay walks the path as the kernel does and judges every directory that it comes through:
+// where a link leads counts as much as where it lies.
+func (f *File) verifyWay(o *observe, h host.Host) {
+	const want = "owned by root, not writable by others"
+	at, rest := "/", strings.Split(strings.Trim(f.Path, "/"), "/")
+	seen := map[string]bool{}
+	for links := 0; len(rest) > 0; {
+		if !seen[at] {
+			seen[at] = true
+			info, err := h.Lstat(at)
+			if err != nil {
+				o.missing(at, want, err)
+				return
+			}
+			if !safeParent(info) {
+				o.judge(at, want, describe(info.Mode, int(info.UID), int(info.GID)), false)
+			}
+		}
+		next := path.Join(at, rest[0])
+		rest = rest[1:]
+		info, err := h.Lstat(next)
 		if err != nil {
-			o.missing(dir, "owned by root, not writable by others", err)
-		} else if ok := f.safeParent(info); !ok {
-			o.judge(dir, "owned by root, not writable by others", describe(info.Mode, int(info.UID), int(info.GID)), false)
+			o.missing(next, "there", err)
+			return
 		}
-		if dir == "/" {
-			return o.out
+		if info.Mode&fs.ModeSymlink == 0 {
+			at = next
+			continue
 		}
+		if links++; links > maxLinks {
+			o.unknown(next, want, fmt.Errorf("more than %d symbolic links", maxLinks))
+			return
+		}
+		if path.IsAbs(info.Target) {
+			at = "/"
+		}
+		rest = append(strings.Split(strings.Trim(info.Target, "/"), "/"), rest...)
 	}
 }
 
 // safeParent: root owns the directory, and others may write to it only when it is sticky.
-func (f *File) safeParent(info host.FileInfo) bool {
+func safeParent(info host.FileInfo) bool {
 	return info.UID == 0 && (info.Mode.Perm()&0o022 == 0 || info.Mode&fs.ModeSticky != 0)
 }
 

@@ -58,12 +58,17 @@ func (f *Firewall) Validate() error {
 	return r.err()
 }
 
+// parsePeer reads an address or CIDR. A zone means nothing to a packet filter, and an IPv4 address in
+// IPv6 is never on the wire.
 func parsePeer(s string) (netip.Prefix, bool) {
-	if a, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(a, a.BitLen()), true
-	}
 	p, err := netip.ParsePrefix(s)
-	return p, err == nil
+	if a, addrErr := netip.ParseAddr(s); addrErr == nil {
+		p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		if a.Zone() != "" {
+			return netip.Prefix{}, false
+		}
+	}
+	return p, err == nil && !p.Addr().Is4In6()
 }
 
 // The rules that every node has. ICMP errors and neighbour discovery are part of IP, not services.

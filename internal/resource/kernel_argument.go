@@ -74,7 +74,7 @@ func (a *KernelArgument) Verify(_ context.Context, h host.Host, stage control.St
 		// A later contradicting word wins in the kernel for most arguments, so it is shown.
 		var same []string
 		for _, w := range args {
-			if name, _, _ := strings.Cut(w, "="); name == a.Name {
+			if kernelWordName(w) == kernelWordName(a.Name) {
 				same = append(same, w)
 			}
 		}
@@ -84,7 +84,8 @@ func (a *KernelArgument) Verify(_ context.Context, h host.Host, stage control.St
 		}
 		// The console may be named several times, so it is enough that the word is there;
 		// for anything else every word of the name must say the same.
-		o.judge("/proc/cmdline", a.word(), got, slices.Contains(same, a.word()) && (a.Name == "console" || allEqual(same)))
+		ok := slices.Contains(same, a.word()) && (a.Name == "console" || len(slices.Compact(slices.Clone(same))) == 1)
+		o.judge("/proc/cmdline", a.word(), got, ok)
 	}
 	if a.Proof != nil {
 		want := "contains " + a.Proof.Contains
@@ -99,11 +100,9 @@ func (a *KernelArgument) Verify(_ context.Context, h host.Host, stage control.St
 	return o.out
 }
 
-func allEqual(words []string) bool {
-	for _, w := range words {
-		if w != words[0] {
-			return false
-		}
-	}
-	return true
+// kernelWordName is the name of an argument as the kernel and systemd compare it: to both a dash
+// is an underscore.
+func kernelWordName(word string) string {
+	name, _, _ := strings.Cut(word, "=")
+	return strings.ReplaceAll(name, "-", "_")
 }

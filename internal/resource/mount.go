@@ -35,9 +35,15 @@ func (m *Mount) Key() control.Key { return control.Key{Kind: "mount", Name: m.Po
 func (m *Mount) Validate() error {
 	var r require
 	r.that(path.IsAbs(m.Point) && path.Clean(m.Point) == m.Point, "point %q is not absolute and clean", m.Point)
+	r.that(m.What == "" || m.Point != "/" && !strings.Contains(m.Point, "-"), "point %q cannot name a mount unit: a dash needs escaping", m.Point)
+	r.that(!strings.ContainsAny(m.What+m.FSType, " \t\n"), "what %q or fstype %q has blanks", m.What, m.FSType)
 	r.that(m.What == "" || m.FSType != "", "a mount that is rendered (what: %s) needs its fstype", m.What)
 	r.that(m.What != "" || len(m.After) == 0, "after needs what: nothing is rendered otherwise")
-	for _, o := range m.Options {
+	r.that(m.What != "" || len(m.Settings) == 0, "settings need what: nothing is rendered otherwise")
+	for _, a := range m.After {
+		r.that(unitName.MatchString(a), "after %q is not a unit name with its type", a)
+	}
+	for _, o := range slices.Concat(m.Options, m.Settings) {
 		r.that(o != "" && !strings.ContainsAny(o, ", \n"), "option %q is not a single mount option", o)
 	}
 	r.that(len(m.Options) > 0 || m.Verity || m.FSType != "", "nothing is stated about %s", m.Point)
@@ -53,9 +59,6 @@ func (m *Mount) unit() string {
 func (m *Mount) Render(control.Profile) ([]overlay.Fragment, error) {
 	if m.What == "" {
 		return nil, nil
-	}
-	if strings.Contains(m.Point, "-") {
-		return nil, fmt.Errorf("cannot name the mount unit of %s: a dash needs escaping", m.Point)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "[Unit]\nDescription=%s of the node\nBefore=local-fs.target\n", m.Point)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -27,14 +28,17 @@ var sysctlName = regexp.MustCompile(`^[a-z0-9_]+(\.[A-Za-z0-9_-]+)+$`)
 
 // sysctlDirs is where systemd-sysctl reads from. A file of the same name in an earlier directory
 // replaces one in a later directory; across names the last one by name wins.
-var sysctlDirs = []string{"/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d"}
+var sysctlDirs = []string{"/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", sysctlFragments}
+
+// sysctlFragments is where ours lie.
+const sysctlFragments = "/usr/lib/sysctl.d"
 
 func (s *Sysctl) Key() control.Key { return control.Key{Kind: "sysctl", Name: s.Name} }
 
 func (s *Sysctl) Validate() error {
 	var r require
 	r.that(sysctlName.MatchString(s.Name), "name %q is not a sysctl (like kernel.kptr_restrict)", s.Name)
-	r.that(s.Value != "" && !strings.ContainsAny(s.Value, "\n"), "value is empty or has more than one line")
+	r.that(s.Value != "" && s.Value == words(s.Value), "value %q is empty, or not as /proc/sys shows it (one line, one blank between words)", s.Value)
 	return r.err()
 }
 
@@ -46,7 +50,7 @@ func (s *Sysctl) Render(control.Profile) ([]overlay.Fragment, error) {
 		prefix = "-" // systemd-sysctl ignores a failure to set it
 	}
 	return []overlay.Fragment{
-		overlay.File("/usr/lib/sysctl.d/"+s.fragmentName(), prefix+s.Name+" = "+s.Value+"\n"),
+		overlay.File(path.Join(sysctlFragments, s.fragmentName()), prefix+s.Name+" = "+s.Value+"\n"),
 	}, nil
 }
 
@@ -65,12 +69,12 @@ func (s *Sysctl) Verify(_ context.Context, h host.Host, stage control.Stage) []c
 	case err != nil:
 		live.missing(source, s.Value, err)
 	default:
-		live.equal(source, s.Value, strings.Join(strings.Fields(string(got)), " "))
+		live.equal(source, s.Value, words(string(got)))
 	}
 	return append(disk.out, live.out...)
 }
 
-// verifyOverrides looks for a fragment that systemd-sysctl would apply after ours.
+// verifyOverrides looks for a fragment that systemd-sysctl would read in place of ours or after it.
 func (s *Sysctl) verifyOverrides(o *observe, h host.Host) {
 	winners := map[string]string{} // file name → the path that counts
 	for _, dir := range sysctlDirs {
@@ -85,30 +89,47 @@ func (s *Sysctl) verifyOverrides(o *observe, h host.Host) {
 			}
 		}
 	}
-	names := make([]string, 0, len(winners))
-	for n := range winners {
-		if n > s.fragmentName() {
-			names = append(names, n)
-		}
+	ours := s.fragmentName()
+	if at, ok := winners[ours]; ok && path.Dir(at) != sysctlFragments {
+		o.judge(at, "no file of this name", "replaces "+path.Join(sysctlFragments, ours), false)
 	}
-	slices.Sort(names)
-	for _, n := range names {
-		content, err := h.ReadFile(winners[n])
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			o.unknown(winners[n], "readable", err)
+	for _, n := range slices.Sorted(maps.Keys(winners)) {
+		if n <= ours {
+			continue
+		}
+		at := winners[n]
+		content, err := readSysctlFragment(h, at)
+		if err != nil {
+			o.unknown(at, "readable", err)
 			continue
 		}
 		if value, ok := sysctlSetting(string(content), s.Name); ok && value != s.Value {
-			o.judge(winners[n], s.Name+" = "+s.Value, value, false)
+			o.judge(at, s.Name+" = "+s.Value, value, false)
 		}
 	}
 }
 
-func (s *Sysctl) procPath() string {
-	return "/proc/sys/" + strings.ReplaceAll(s.Name, ".", "/")
+// readSysctlFragment takes a link to /dev/null, which masks a file, and a dangling link for the
+// empty files that they are to systemd-sysctl.
+func readSysctlFragment(h host.Host, at string) ([]byte, error) {
+	if info, err := h.Lstat(at); err == nil && info.Target == "/dev/null" {
+		return nil, nil
+	}
+	content, err := h.ReadFile(at)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return content, err
 }
 
-// sysctlSetting finds the last value that a sysctl.d file gives to a parameter.
+func (s *Sysctl) procPath() string { return "/proc/sys/" + sysctlPath(s.Name) }
+
+// notSet is what sysctlSetting says of a parameter that a file takes back.
+const notSet = "not set at all"
+
+// sysctlSetting finds what a sysctl.d file makes of a parameter: the last value that it gives to it,
+// or that "-name" without a value takes earlier values back. A key with wildcards says nothing:
+// systemd-sysctl leaves out of it what any file sets by name, as ours does.
 func sysctlSetting(content, name string) (string, bool) {
 	value, found := "", false
 	for line := range strings.Lines(content) {
@@ -116,13 +137,29 @@ func sysctlSetting(content, name string) (string, bool) {
 		if line == "" || line[0] == '#' || line[0] == ';' {
 			continue
 		}
-		key, v, ok := strings.Cut(strings.TrimPrefix(line, "-"), "=")
-		if !ok {
+		key, v, assigned := strings.Cut(line, "=")
+		key, dashed := strings.CutPrefix(key, "-")
+		if sysctlPath(strings.TrimSpace(key)) != sysctlPath(name) {
 			continue
 		}
-		if strings.ReplaceAll(strings.TrimSpace(key), "/", ".") == name {
-			value, found = strings.Join(strings.Fields(v), " "), true
+		switch {
+		case assigned:
+			value, found = words(v), true
+		case dashed:
+			value, found = notSet, true
 		}
 	}
 	return value, found
 }
+
+// sysctlPath is the path of a parameter below /proc/sys. The first separator of a key says which of
+// the two separates: net.ipv4.conf.eth0/1.x and net/ipv4/conf/eth0.1/x are the same.
+func sysctlPath(key string) string {
+	if i := strings.IndexAny(key, "./"); i >= 0 && key[i] == '.' {
+		key = strings.NewReplacer(".", "/", "/", ".").Replace(key)
+	}
+	return strings.TrimPrefix(path.Clean("/"+key), "/")
+}
+
+// words folds white space, as the kernel's own files have tabs between values.
+func words(s string) string { return strings.Join(strings.Fields(s), " ") }

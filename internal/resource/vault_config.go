@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -30,6 +31,8 @@ type VaultConfig struct {
 	Forbid []string `yaml:"forbid" json:"forbid,omitempty"`
 }
 
+var settingName = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`)
+
 func (v *VaultConfig) Key() control.Key {
 	return control.Key{Kind: "vault_config", Name: v.Path + "#" + v.Name}
 }
@@ -39,6 +42,9 @@ func (v *VaultConfig) Validate() error {
 	r.that(path.IsAbs(v.Path) && path.Clean(v.Path) == v.Path, "path %q is not absolute and clean", v.Path)
 	r.that(slugName.MatchString(v.Name), "name %q is not a slug", v.Name)
 	r.that(len(v.Require)+len(v.Forbid) > 0, "nothing is required or forbidden")
+	for _, name := range slices.Concat(slices.Sorted(maps.Keys(v.Require)), v.Forbid) {
+		r.that(settingName.MatchString(name), "setting %q is not dotted lower-case names (like listener.tcp.tls_disable)", name)
+	}
 	for _, f := range v.Forbid {
 		_, both := v.Require[f]
 		r.that(!both, "%s is both required and forbidden", f)
@@ -58,13 +64,13 @@ func (v *VaultConfig) Verify(_ context.Context, h host.Host, stage control.Stage
 		o.missing(v.Path, "a configuration", err)
 		return o.out
 	}
-	settings, err := vaultSettings(content, v.Path)
+	found, err := vaultSettings(content, v.Path)
 	if err != nil {
 		o.unknown(v.Path, "valid HCL", err)
 		return o.out
 	}
 	for _, k := range slices.Sorted(maps.Keys(v.Require)) {
-		got := settings[k]
+		got := found[k]
 		if len(got) == 0 {
 			got = []string{"not set"}
 		}
@@ -77,7 +83,7 @@ func (v *VaultConfig) Verify(_ context.Context, h host.Host, stage control.Stage
 	}
 	for _, k := range v.Forbid {
 		got := "not set"
-		for _, name := range slices.Sorted(maps.Keys(settings)) {
+		for _, name := range slices.Sorted(maps.Keys(found)) {
 			if name == k || strings.HasPrefix(name, k+".") {
 				got = name + " is set" // the value may be a secret
 				break
@@ -88,39 +94,59 @@ func (v *VaultConfig) Verify(_ context.Context, h host.Host, stage control.Stage
 	return o.out
 }
 
-// vaultSettings flattens a configuration to dotted names. A block contributes its type and
-// labels; a block without attributes is there with the value "".
+// vaultSettings flattens a configuration to dotted names in lower case: Vault's own parser does not
+// tell upper from lower case. A block contributes its type and labels; a block without attributes is
+// there with the value "". An attribute that holds an object is to Vault the same as a block.
 func vaultSettings(content []byte, name string) (map[string][]string, error) {
 	file, diags := hclsyntax.ParseConfig(content, path.Base(name), hcl.InitialPos)
 	if diags.HasErrors() {
 		return nil, fmt.Errorf("cannot parse: %s", diags.Error())
 	}
-	out := map[string][]string{}
-	flatten(file.Body.(*hclsyntax.Body), "", out)
+	out := settings{}
+	out.body(file.Body.(*hclsyntax.Body), "")
 	return out, nil
 }
 
-func flatten(body *hclsyntax.Body, prefix string, out map[string][]string) {
+type settings map[string][]string
+
+func (s settings) add(name, value string) {
+	name = strings.ToLower(name)
+	s[name] = append(s[name], value)
+}
+
+func (s settings) body(body *hclsyntax.Body, prefix string) {
 	for name, attr := range body.Attributes {
-		out[prefix+name] = append(out[prefix+name], literal(attr.Expr))
+		v, diags := attr.Expr.Value(nil)
+		if diags.HasErrors() {
+			s.add(prefix+name, "not a constant") // Vault's configuration has no other kind
+			continue
+		}
+		s.value(prefix+name, v)
 	}
 	for _, block := range body.Blocks {
 		name := prefix + strings.Join(append([]string{block.Type}, block.Labels...), ".")
 		if len(block.Body.Attributes)+len(block.Body.Blocks) == 0 {
-			out[name] = append(out[name], "")
+			s.add(name, "")
 		}
-		flatten(block.Body, name+".", out)
+		s.body(block.Body, name+".")
 	}
 }
 
-// literal is the text of a constant expression; Vault's configuration has no other kind.
-func literal(e hclsyntax.Expression) string {
-	v, diags := e.Value(nil)
-	if diags.HasErrors() || !v.IsWhollyKnown() {
-		return "not a constant"
+func (s settings) value(name string, v cty.Value) {
+	if text, err := convert.Convert(v, cty.String); err == nil && !text.IsNull() && text.IsKnown() {
+		s.add(name, text.AsString())
+		return
 	}
-	if s, err := convert.Convert(v, cty.String); err == nil && !s.IsNull() {
-		return s.AsString()
+	if v.IsNull() || !v.IsKnown() || !v.CanIterateElements() || v.LengthInt() == 0 {
+		s.add(name, "a "+v.Type().FriendlyName())
+		return
 	}
-	return "a " + v.Type().FriendlyName()
+	for elements := v.ElementIterator(); elements.Next(); {
+		key, element := elements.Element()
+		if v.Type().IsObjectType() {
+			s.value(name+"."+key.AsString(), element)
+			continue
+		}
+		s.value(name, element)
+	}
 }
