@@ -3,7 +3,6 @@
 package image
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -17,12 +16,10 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -314,9 +311,6 @@ func TestOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("this test starts as root and bakes as another user")
 	}
-	u := subordinateUser(t)
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
 	spec := smallSpec(t)
 	want := bake(t, spec)
 
@@ -348,33 +342,47 @@ func TestOrdinaryUser(t *testing.T) {
 			tool(t, "cp", c, cacheDir)
 		}
 	}
-	tool(t, "chown", "-h", u.Uid+":"+u.Gid, dir, filepath.Dir(cacheDir), cacheDir)
-	cmd := exec.Command(program, "-test.run=^TestChildBake$", "-test.v")
+	tool(t, "chown", "-h", ordinaryID+":"+ordinaryID, dir, filepath.Dir(cacheDir), cacheDir)
+	cmd := asOrdinaryUser(t, program, "-test.run=^TestChildBake$", "-test.v")
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + dir, "STRONGROOM_CACHE=" + filepath.Dir(cacheDir), childVariable + "=bake"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if !bytes.Contains(out, []byte("disk.raw "+want.Files[0].SHA256)) {
-		t.Errorf("root bakes disk.raw %s; %s bakes another:\n%s", want.Files[0].SHA256, u.Username, out)
+		t.Errorf("root bakes disk.raw %s; an ordinary user bakes another:\n%s", want.Files[0].SHA256, out)
 	}
 }
 
-// subordinateUser is an ordinary user of this machine that may bake.
-func subordinateUser(t *testing.T) *user.User {
+// ordinaryID is the user and group id of an account that exists for one command only.
+const ordinaryID = "64321"
+
+// asOrdinaryUser is a command run by an ordinary user with subordinate ids. The account is in
+// /etc as the command alone sees it, in a mount namespace of its own, so that the test leaves
+// the machine's accounts alone.
+func asOrdinaryUser(t *testing.T, argv ...string) *exec.Cmd {
 	t.Helper()
-	text, _ := os.ReadFile("/etc/subuid")
-	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
-		name, _, _ := strings.Cut(s.Text(), ":")
-		u, err := user.Lookup(name)
-		if err == nil && u.Uid != "0" && hasSubordinateIDs(string(text), u.Username, u.Uid) {
-			return u
+	dir := t.TempDir()
+	script := ""
+	for file, line := range map[string]string{
+		"passwd": "strongroom-bake:x:" + ordinaryID + ":" + ordinaryID + "::/nonexistent:/usr/sbin/nologin\n",
+		"group":  "strongroom-bake:x:" + ordinaryID + ":\n",
+		"subuid": "strongroom-bake:1000000:65536\n",
+		"subgid": "strongroom-bake:1000000:65536\n",
+	} {
+		have, err := os.ReadFile("/etc/" + file)
+		if err != nil {
+			t.Fatalf("%v (the package uidmap brings it; run make deps)", err)
 		}
+		path := filepath.Join(dir, file)
+		if err := os.WriteFile(path, append(have, line...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		script += "mount --bind " + path + " /etc/" + file + "\n"
 	}
-	t.Skip("no ordinary user with subordinate ids; make one: useradd --create-home bake")
-	return nil
+	script += `exec setpriv --reuid ` + ordinaryID + ` --regid ` + ordinaryID + ` --clear-groups "$@"`
+	return exec.Command("unshare", append([]string{"--mount", "--propagation", "private", "sh", "-euc", script, "sh"}, argv...)...)
 }
 
 const childVariable = "STRONGROOM_IMAGE_TEST_CHILD"
