@@ -39,7 +39,8 @@ func ProveImage(ctx context.Context, dir string, o Options, w io.Writer) error {
 	if err == nil && proof.Report.Host.RootHash != manifest.RootHash {
 		err = fmt.Errorf("the node runs the root %s, and the manifest says %s", proof.Report.Host.RootHash, manifest.RootHash)
 	}
-	return errors.Join(err, WriteSummary(w, manifest, proof))
+	baked, timingsErr := image.ReadTimings(dir)
+	return errors.Join(err, timingsErr, WriteSummary(w, manifest, baked, proof))
 }
 
 func readManifest(path string) (*image.Result, error) {
@@ -67,8 +68,8 @@ func diskOf(dir string) (string, error) {
 }
 
 // WriteSummary writes the table that ends `make image`: the artifacts, what identifies them,
-// and what the running node said.
-func WriteSummary(w io.Writer, manifest *image.Result, proof *Proof) error {
+// what the running node said, and the seconds that each step took.
+func WriteSummary(w io.Writer, manifest *image.Result, baked []image.StepTime, proof *Proof) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(table, name+"\t"+format+"\n", args...) }
 	row("image", "%s %s, %s, kernel %s", manifest.Name, manifest.Version, manifest.Distribution, manifest.Kernel)
@@ -81,6 +82,9 @@ func WriteSummary(w io.Writer, manifest *image.Result, proof *Proof) error {
 		row("verdict", "%s at stage %s: %d of %d controls pass", r.Verdict, r.Stage, r.Summary[control.Pass.String()], len(r.Controls))
 	} else {
 		row("verdict", "none: the node did not answer")
+	}
+	for _, step := range baked {
+		row(step.Step, "%.2f s", step.Duration.Seconds())
 	}
 	for _, step := range proof.Steps {
 		row(step.Name, "%.1f s", step.Duration.Seconds())

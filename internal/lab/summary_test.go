@@ -25,7 +25,7 @@ func TestWriteSummary(t *testing.T) {
 		Steps: []Step{{"boot to verdict", 41200 * time.Millisecond}},
 	}
 	var b strings.Builder
-	if err := WriteSummary(&b, manifest, proof); err != nil {
+	if err := WriteSummary(&b, manifest, []image.StepTime{{Step: "seal", Duration: 210 * time.Millisecond}}, proof); err != nil {
 		t.Fatal(err)
 	}
 	want := `image            strongroom 1.4.0, debian/trixie, kernel 6.12.48
@@ -34,6 +34,7 @@ packages.json    900 B      sha256:cc33
 root hash        aa11
 baseline         dd44
 verdict          pass at stage run: 1 of 2 controls pass
+seal             0.21 s
 boot to verdict  41.2 s
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {

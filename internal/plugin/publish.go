@@ -13,11 +13,6 @@ import (
 	"github.com/strongroom/strongroom/internal/lab"
 )
 
-// stagingDir is where image.Assembly collects the artifacts between Manifest and Publish.
-func stagingDir(outputDir string) string {
-	return filepath.Join(filepath.Dir(outputDir), "."+filepath.Base(outputDir)+".partial")
-}
-
 // stepManifest writes the artifacts and their manifest beside the output directory, and the
 // report on the sealed tree with them.
 type stepManifest struct{ bake *bake }
@@ -33,11 +28,14 @@ func (s *stepManifest) write(ctx context.Context) error {
 	if err := s.bake.assembly.Manifest(ctx); err != nil {
 		return err
 	}
-	name := filepath.Join(stagingDir(s.bake.plan.spec.OutputDir), imageReportName)
+	name := filepath.Join(s.bake.assembly.StagingDir(), imageReportName)
 	if err := os.WriteFile(name, s.bake.imageReport, 0o644); err != nil {
 		return fmt.Errorf("cannot write the report on the sealed tree: %w", err)
 	}
-	s.bake.made = append(s.bake.made, image.ManifestName, imageReportName)
+	if err := image.WriteTimings(s.bake.assembly.StagingDir(), s.bake.assembly.Result().Steps); err != nil {
+		return err
+	}
+	s.bake.made = append(s.bake.made, image.ManifestName, imageReportName, image.TimingsName)
 	return nil
 }
 
@@ -53,7 +51,7 @@ func (s *stepBootTest) Run(ctx context.Context, state multistep.StateBag) multis
 func (*stepBootTest) Cleanup(multistep.StateBag) {}
 
 func (s *stepBootTest) boot(ctx context.Context) error {
-	staging := stagingDir(s.bake.plan.spec.OutputDir)
+	staging := s.bake.assembly.StagingDir()
 	proof, err := lab.Prove(ctx, lab.Options{
 		Disk:       filepath.Join(staging, "disk."+s.bake.plan.spec.Formats[0]),
 		Report:     filepath.Join(staging, nodeReportName),
