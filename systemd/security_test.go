@@ -1,0 +1,141 @@
+package systemd_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// remaining are the points that `systemd-analyze security` holds against a unit, each with the reason
+// why it stays. The reasons of all services are in everyService.
+type remaining struct {
+	unit       string
+	memoryLock string
+	exposure   float64 // the overall level, at most
+	reasons    map[string]string
+}
+
+var everyService = map[string]string{
+	"RootDirectory=/RootImage=":                "the root is read-only and checked by dm-verity; a second one would be one more thing to update",
+	"ProcSubset=":                              "reads /proc/sys: Go's listen backlog (net.core.somaxconn), and what hostcheck judges",
+	"PrivateNetwork=":                          "speaks to the network, or judges and configures it",
+	"PrivateUsers=":                            "in a user namespace the owners of files are nobody, and capabilities reach nothing of the host",
+	"DeviceAllow=":                             "ProtectClock=yes adds read access to the hardware clock by itself; PrivateDevices=yes has no such device",
+	"RestrictAddressFamilies=~AF_NETLINK":      "Go lists interfaces over it, nftables are read and filled over it",
+	"RestrictAddressFamilies=~AF_UNIX":         "notification to systemd, the journal, systemd's private socket",
+	"RestrictAddressFamilies=~AF_(INET|INET6)": "serves the network; configure asks for the routes",
+}
+
+// ofHostcheck holds for everything that hostcheck does on a node.
+var ofHostcheck = map[string]string{
+	"User=/DynamicUser=":                   "systemd's private socket answers root only; what it may do is in its capability bounding set",
+	"RestrictSUIDSGID=":                    "takes away openat2, with which paths are resolved inside the host's root; no file system that it may write to honours such bits (nosuid)",
+	"CapabilityBoundingSet=~CAP_NET_ADMIN": "the kernel shows nftables rules to nobody else, and fills sets for nobody else",
+}
+
+// ofTheJudge holds for the gate and for the agent, which repeats what the gate does.
+var ofTheJudge = map[string]string{
+	"CapabilityBoundingSet=~CAP_(DAC_*|FOWNER|IPC_OWNER)": "CAP_DAC_READ_SEARCH: reads files that belong to Vault's account; none of the others",
+	"CapabilityBoundingSet=~CAP_SYS_PTRACE":               "reads /proc/1/mountinfo and /proc/PID of Vault",
+	"ProtectProc=":                                        "the processes of the host are what is judged",
+	"ProtectHome=":                                        "reads what lies in home directories; it cannot write there",
+	"UMask=":                                              "the report is for everybody to read; it holds no secret",
+}
+
+var exposures = []remaining{
+	{"vault.service", "off", 1.3, with(everyService, map[string]string{
+		"IPAddressDeny=": "who may reach Vault and whom it may reach is stated once, by nftables, where it is verified rule by rule",
+	})},
+	{"vault.service", "on", 1.4, with(everyService, map[string]string{
+		"IPAddressDeny=":                      "who may reach Vault and whom it may reach is stated once, by nftables, where it is verified rule by rule",
+		"AmbientCapabilities=":                "mlockall needs CAP_IPC_LOCK in a process that is not root",
+		"CapabilityBoundingSet=~CAP_IPC_LOCK": "mlockall",
+	})},
+	{"hostcheck-gate.service", "off", 2.3, without(with(everyService, ofHostcheck, ofTheJudge), "RestrictAddressFamilies=~AF_(INET|INET6)")},
+	{"hostcheck.service", "off", 2.7, with(everyService, ofHostcheck, ofTheJudge, map[string]string{
+		"IPAddressDeny=": "serves the verdict to those whom nftables lets through",
+	})},
+	{"hostcheck-configure.service", "off", 2.1, with(everyService, ofHostcheck, map[string]string{
+		"SystemCallFilter=~@privileged":                     "chown and its kin, which are of that group",
+		"CapabilityBoundingSet=~CAP_(CHOWN|FSETID|SETFCAP)": "CAP_CHOWN: gives files below /run/vault to the group vault",
+	})},
+}
+
+func with(all ...map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, m := range all {
+		maps.Copy(out, m)
+	}
+	return out
+}
+
+func without(m map[string]string, names ...string) map[string]string {
+	for _, n := range names {
+		delete(m, n)
+	}
+	return m
+}
+
+func TestEveryRemainingExposureHasItsReason(t *testing.T) {
+	for _, want := range exposures {
+		t.Run(fmt.Sprintf("%s memory_lock=%s", want.unit, want.memoryLock), func(t *testing.T) {
+			r := newRoot(t, want.memoryLock)
+			overall, points := r.exposure(t, want.unit)
+			if overall > want.exposure {
+				t.Errorf("overall exposure %.1f, at most %.1f is known", overall, want.exposure)
+			}
+			for _, name := range slices.Sorted(maps.Keys(points)) {
+				if want.reasons[name] == "" {
+					t.Errorf("%s has no reason: %s", name, points[name])
+				}
+			}
+			for _, name := range slices.Sorted(maps.Keys(want.reasons)) {
+				if points[name] == "" {
+					t.Errorf("%s is not held against the unit any more: its reason has gone", name)
+				}
+			}
+		})
+	}
+}
+
+// exposure reviews a unit offline: the overall level, and each point with its description.
+func (r root) exposure(t *testing.T, unit string) (float64, map[string]string) {
+	t.Helper()
+	args := []string{"security", "--offline=true", "--root=" + r.dir, "--no-pager"}
+	stdout, stderr, err := run(t, "systemd-analyze", append(args, "--json=short", unit)...)
+	if err != nil || stderr != "" {
+		t.Fatalf("systemd-analyze security: %v\n%s", err, stderr)
+	}
+	var rows []struct {
+		Name        string
+		Description string
+		Exposure    *string
+	}
+	if err := json.Unmarshal([]byte(stdout), &rows); err != nil {
+		t.Fatalf("systemd-analyze security: %v\n%s", err, stdout)
+	}
+	if len(rows) < 60 {
+		t.Fatalf("only %d settings were reviewed", len(rows))
+	}
+	points := map[string]string{}
+	for _, row := range rows {
+		if row.Exposure != nil && *row.Exposure != "" {
+			points[row.Name] = row.Description + " (" + *row.Exposure + ")"
+		}
+	}
+	// The overall level is in the text only.
+	stdout, _, err = run(t, "systemd-analyze", append(args, unit)...)
+	_, level, found := strings.Cut(stdout, "Overall exposure level for "+unit+": ")
+	if err != nil || !found {
+		t.Fatalf("no overall exposure level: %v\n%s", err, stdout)
+	}
+	overall, err := strconv.ParseFloat(strings.Fields(level)[0], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return overall, points
+}
