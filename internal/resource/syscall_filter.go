@@ -12,7 +12,7 @@ var systemCalls = map[string][]string{
 	"@chown":         {"chown", "fchown", "fchownat", "lchown"},
 	"@clock":         {"adjtimex", "clock_adjtime", "clock_settime", "settimeofday"},
 	"@cpu-emulation": {"modify_ldt"},
-	"@debug":         {"perf_event_open", "pidfd_getfd", "process_vm_readv", "process_vm_writev", "ptrace"},
+	"@debug":         {"perf_event_open", "pidfd_getfd", "ptrace"},
 	"@module":        {"delete_module", "finit_module", "init_module"},
 	"@mount":         {"chroot", "fsconfig", "fsmount", "fsopen", "mount", "mount_setattr", "move_mount", "open_tree", "pivot_root", "umount2"},
 	"@privileged":    {"acct", "bpf", "capset", "chroot", "fanotify_init", "open_by_handle_at", "quotactl", "setgroups", "sethostname", "setresuid", "setreuid", "setuid"},
