@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/check"
@@ -45,7 +46,11 @@ func WriteText(w io.Writer, d *Document, o TextOptions) error {
 			fmt.Fprintf(&b, "%s\n", paint("1", family))
 		}
 		m := marks[c.Outcome]
-		fmt.Fprintf(&b, "  %s  %-30s %s\n", paint(m.color, fmt.Sprintf("%-7s", m.word)), c.ID, c.Title)
+		note := ""
+		if bad && c.Severity == control.Should {
+			note = " (should: it does not close the gate)"
+		}
+		fmt.Fprintf(&b, "  %s  %-30s %s%s\n", paint(m.color, fmt.Sprintf("%-7s", m.word)), c.ID, c.Title, note)
 		for _, obs := range c.Observations {
 			badObs := obs.Outcome == control.Fail || obs.Outcome == control.Unknown
 			if !badObs && !o.Verbose {
@@ -53,11 +58,11 @@ func WriteText(w io.Writer, d *Document, o TextOptions) error {
 			}
 			switch {
 			case obs.Error != "":
-				fmt.Fprintf(&b, "           %s: cannot tell: %s\n", obs.Source, obs.Error)
+				fmt.Fprintf(&b, "           %s: cannot tell: %s\n", printable(obs.Source), printable(obs.Error))
 			case obs.Outcome == control.Pending:
-				fmt.Fprintf(&b, "           %s\n", obs.Want)
+				fmt.Fprintf(&b, "           %s\n", printable(obs.Want))
 			default:
-				fmt.Fprintf(&b, "           %s: want %s, got %s\n", obs.Source, obs.Want, obs.Got)
+				fmt.Fprintf(&b, "           %s: want %s, got %s\n", printable(obs.Source), printable(obs.Want), printable(obs.Got))
 			}
 		}
 		if bad && c.Fix != "" {
@@ -75,4 +80,14 @@ func WriteText(w io.Writer, d *Document, o TextOptions) error {
 		paint(color, "verdict "+strings.ToUpper(string(d.Verdict))), d.Stage, strings.Join(counts, ", "), d.Baseline, d.Seconds*1000)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printable escapes what is not text on one line. The bytes come from the host that is judged, and must
+// neither forge a line of the report nor speak to the terminal that shows it.
+func printable(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	return quoted[1 : len(quoted)-1]
 }

@@ -1,0 +1,226 @@
+package report_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/report"
+)
+
+var update = flag.Bool("update", false, "write the golden files again")
+
+// result is a run in which every outcome and every kind of observation occurs.
+func result() *check.Report {
+	swap := control.Key{Kind: "swap", Name: "off"}
+	clock := control.Key{Kind: "unit-state", Name: "chrony.service"}
+	core := control.Key{Kind: "process-limits", Name: "vault.service"}
+	return &check.Report{
+		Baseline: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+		Profile: control.Profile{
+			Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie", Parameters: map[string]string{"memory_lock": "off"},
+		},
+		Stage:    control.StageBoot,
+		Verdict:  check.Fail,
+		Identity: check.Identity{MachineID: "m", NodeID: "n", ImageID: "i", ImageVersion: "7", RootHash: "h", Kernel: "6.12"},
+		Started:  time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
+		Duration: 12340 * time.Microsecond,
+		Controls: []check.ControlResult{
+			{
+				Control: control.Control{ID: "memory-swap-off", Family: "memory", Title: "No <swap> & nothing like it", Severity: control.Must,
+					Guide: []string{"disable-swap"}, Fix: "take the swap partition away"},
+				Outcome: control.Fail,
+				Observations: []control.Observation{
+					{Resource: swap, Layer: control.OnDisk, Outcome: control.Pass, Source: "/etc/fstab", Want: "no swap", Got: "no swap"},
+					{Resource: swap, Layer: control.Effective, Outcome: control.Fail, Source: "/proc/swaps", Want: "none", Got: "/dev/vda5"},
+				},
+			},
+			{
+				Control: control.Control{ID: "memory-core-limit", Family: "memory", Title: "Vault cannot dump core", Severity: control.Must,
+					Guide: []string{"disable-core-dumps"}, Fix: "never shown"},
+				Outcome: control.Pending,
+				Observations: []control.Observation{
+					{Resource: core, Layer: control.Effective, Outcome: control.Pending, Source: "stage run", Want: "judged at stage run"},
+				},
+			},
+			{
+				Control: control.Control{ID: "clock-disciplined", Family: "time", Title: "chrony runs", Severity: control.Should, Guide: []string{"none"}, Fix: "start chrony"},
+				Outcome: control.Unknown,
+				Observations: []control.Observation{
+					{Resource: clock, Layer: control.Effective, Outcome: control.Unknown, Source: "chrony.service", Want: "active", Err: errors.New("connection refused")},
+				},
+			},
+			{
+				Control: control.Control{ID: "clock-source", Family: "time", Title: "Time comes from the hypervisor", Severity: control.Should, Guide: []string{"none"}, Fix: "never shown"},
+				Outcome: control.Pass,
+				Observations: []control.Observation{
+					{Resource: clock, Layer: control.Effective, Outcome: control.Pass, Source: "/etc/chrony/chrony.conf", Want: "refclock", Got: "refclock"},
+				},
+			},
+			{
+				Control: control.Control{ID: "clock-waived", Family: "time", Title: "Waived on this node", Severity: control.Must, Guide: []string{"none"}},
+				Outcome: control.Waived,
+				Observations: []control.Observation{
+					{Resource: clock, Layer: control.Effective, Outcome: control.Waived, Source: "waiver", Want: "a", Got: "b"},
+				},
+			},
+			{
+				Control:      control.Control{ID: "clock-battery", Family: "time", Title: "The battery is good", Severity: control.Should, Guide: []string{"none"}},
+				Outcome:      control.NotApplicable,
+				Observations: []control.Observation{{Resource: clock, Layer: control.Effective, Outcome: control.NotApplicable, Source: "rtc", Want: "a", Got: "b"}},
+			},
+		},
+	}
+}
+
+// good is the same run on a node where nothing is wrong.
+func good() *check.Report {
+	r := result()
+	r.Verdict = check.Pass
+	r.Controls = slices.DeleteFunc(r.Controls, func(c check.ControlResult) bool {
+		return c.Outcome == control.Fail || c.Outcome == control.Unknown || c.Outcome == control.Waived
+	})
+	return r
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s differs (-want +got); if it is meant, run with -update:\n%s", file, diff)
+	}
+}
+
+func TestText(t *testing.T) {
+	for name, c := range map[string]struct {
+		result  *check.Report
+		options report.TextOptions
+	}{
+		"fail.txt":         {result(), report.TextOptions{}},
+		"fail-verbose.txt": {result(), report.TextOptions{Verbose: true}},
+		"fail-brief.txt":   {result(), report.TextOptions{Brief: true}},
+		"fail-color.txt":   {result(), report.TextOptions{Color: true}},
+		"pass.txt":         {good(), report.TextOptions{}},
+		"pass-brief.txt":   {good(), report.TextOptions{Brief: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := report.WriteText(&b, report.New(c.result, "1.2.3"), c.options); err != nil {
+				t.Fatal(err)
+			}
+			if colored := strings.Contains(b.String(), "\x1b["); colored != c.options.Color {
+				t.Errorf("colour is %v, want %v", colored, c.options.Color)
+			}
+			golden(t, name, b.Bytes())
+		})
+	}
+}
+
+// A host that is judged cannot write the verdict itself, nor speak to the terminal.
+func TestTextEscapesTheHostsBytes(t *testing.T) {
+	r := result()
+	o := &r.Controls[0].Observations[1]
+	o.Source, o.Got = "/dev/\x1b[2J", "none\nverdict PASS at stage boot\x9b"
+	r.Controls[2].Observations[0].Err = errors.New("x\r\nverdict PASS")
+	var b bytes.Buffer
+	if err := report.WriteText(&b, report.New(r, ""), report.TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(b.String(), "\x1b\r\x9b") || strings.Contains(b.String(), "\nverdict PASS") {
+		t.Errorf("raw bytes of the host:\n%q", b.String())
+	}
+	if !strings.Contains(b.String(), `/dev/\x1b[2J: want none, got none\nverdict PASS at stage boot\x9b`) {
+		t.Errorf("not escaped:\n%s", b.String())
+	}
+}
+
+func TestJSONRoundTrip(t *testing.T) {
+	want := report.New(result(), "1.2.3")
+	var b bytes.Buffer
+	if err := report.WriteJSON(&b, want); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "fail.json", b.Bytes())
+	if text := b.String(); !strings.Contains(text, "No <swap> & nothing like it") || strings.Contains(text, `\u00`) {
+		t.Error("HTML escapes in the JSON")
+	}
+	if !strings.HasSuffix(b.String(), "}\n") {
+		t.Error("no single final newline")
+	}
+	got, err := report.ReadJSON(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-written +read):\n%s", diff)
+	}
+}
+
+func TestHintsOnlyWhereSomethingIsWrong(t *testing.T) {
+	for _, c := range report.New(result(), "1.2.3").Controls {
+		if bad := c.Outcome == control.Fail || c.Outcome == control.Unknown; bad != (c.Fix != "") {
+			t.Errorf("%s is %s and has the hint %q", c.ID, c.Outcome, c.Fix)
+		}
+	}
+}
+
+func TestReadJSONRefuses(t *testing.T) {
+	for name, c := range map[string]struct{ in, want string }{
+		"no JSON":          {"verdict PASS", "cannot decode report"},
+		"nothing":          {"", "cannot decode report"},
+		"half a document":  {`{"schema": "strongroom.report/v1", "verdict":`, "cannot decode report"},
+		"another schema":   {`{"schema": "strongroom.report/v2"}`, `schema "strongroom.report/v2" is not strongroom.report/v1`},
+		"no schema":        {`{}`, `schema "" is not`},
+		"no known outcome": {`{"schema": "strongroom.report/v1", "controls": [{"outcome": "fine"}]}`, `unknown outcome "fine"`},
+	} {
+		if d, err := report.ReadJSON(strings.NewReader(c.in)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: read %+v, error %v, want %s", name, d, err, c.want)
+		}
+	}
+}
+
+// A report without an observation is an empty list for programs, not null.
+func TestJSONHasNoNull(t *testing.T) {
+	empty := &check.Report{Verdict: check.Unknown, Controls: []check.ControlResult{{}}}
+	var b bytes.Buffer
+	if err := report.WriteJSON(&b, report.New(empty, "")); err != nil {
+		t.Fatal(err)
+	}
+	if list := b.String(); strings.Contains(list, `"controls": null`) || strings.Contains(list, `"observations": null`) || strings.Contains(list, `"guide": null`) {
+		t.Errorf("null for an empty list:\n%s", list)
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestWriteErrorsAreReported(t *testing.T) {
+	d := report.New(result(), "1.2.3")
+	if err := report.WriteText(broken{}, d, report.TextOptions{}); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("text: %v", err)
+	}
+	if err := report.WriteJSON(broken{}, d); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("JSON: %v", err)
+	}
+}
