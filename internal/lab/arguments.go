@@ -48,7 +48,7 @@ func (m *Machine) arguments() ([]string, error) {
 		// smbios-entry-point-type=64: the older entry point has 64 KiB for all tables, less
 		// than a few certificate chains.
 		"-machine", "q35,smbios-entry-point-type=64",
-		"-m", strconv.Itoa(m.config.MemoryMiB), "-smp", strconv.Itoa(m.config.CPUs),
+		"-m", strconv.Itoa(m.config.MemoryMiB),
 		"-uuid", m.config.UUID,
 		"-no-reboot", // a guest that resets ends, so that a panic is seen
 		"-S",         // the monitor starts the processors
@@ -67,7 +67,7 @@ func (m *Machine) arguments() ([]string, error) {
 			"-drive", fmt.Sprintf("if=none,id=disk%d,format=qcow2,cache=unsafe,discard=unmap,file=%s", i, escape(disk.Path)),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,bootindex=%d", i, i))
 	}
-	arguments = append(arguments, acceleratorArguments(kvmUsable())...)
+	arguments = append(arguments, processorArguments(kvmUsable(), m.config.CPUs)...)
 	credentials, err := smbiosArguments(m.dir, m.config.Credentials)
 	return append(arguments, credentials...), err
 }

@@ -67,7 +67,11 @@ func TestAccelerator(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	if emulated := strings.Join(acceleratorArguments(false), " "); !strings.Contains(emulated, "-cx16") {
-		t.Errorf("emulation with %q: Linux 6.12 does not survive it", emulated)
+	emulated := strings.Join(processorArguments(false, 4), " ")
+	if !strings.Contains(emulated, "-cx16") || !strings.HasSuffix(emulated, "-smp 1") {
+		t.Errorf("emulation with %q: Linux 6.12 does not always survive it", emulated)
+	}
+	if native := strings.Join(processorArguments(true, 4), " "); !strings.HasSuffix(native, "-smp 4") {
+		t.Errorf("virtualisation with %q, want the processors that were asked for", native)
 	}
 }

@@ -65,7 +65,12 @@ func variant(t *testing.T, name string, drift ...overlay.Fragment) (disk string)
 	return filepath.Join(workDir, name, "disk.raw")
 }
 
+// One bake at a time: it wants every core and a file system in memory.
+var baking sync.Mutex
+
 func bake(ctx context.Context, name string, drift []overlay.Fragment) error {
+	baking.Lock()
+	defer baking.Unlock()
 	programs, err := programs()
 	if err != nil {
 		return err

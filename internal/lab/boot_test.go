@@ -11,8 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,15 +32,25 @@ const (
 	patienceAfter  = 15 * time.Second // in which a server that must stay down would have come up
 )
 
+// slots bounds the machines that run at once: an emulated one keeps one core busy.
+var slots = make(chan struct{}, min(2, runtime.NumCPU()))
+
 // start boots a node that ends with the test.
 func start(t *testing.T, config Config) *Node {
 	t.Helper()
+	slots <- struct{}{}
+	release := sync.OnceFunc(func() { <-slots })
 	config.Log = testLog()
 	config.ConsoleLog = filepath.Join(t.TempDir(), "console.log")
 	node, err := StartNode(t.Context(), newAuthority(t), config)
 	if err != nil {
+		release()
 		t.Fatal(err)
 	}
+	go func() {
+		<-node.Done()
+		release()
+	}()
 	stop := node.progress(config.Log, t.Name())
 	t.Cleanup(func() {
 		stop()
@@ -97,6 +109,7 @@ func powerOff(t *testing.T, node *Node) {
 
 // TestBoot boots the image as it was baked, twice on the same disk.
 func TestBoot(t *testing.T) {
+	t.Parallel()
 	dir, manifest := finished(t)
 	diskPath, err := diskOf(dir)
 	if err != nil {
@@ -193,10 +206,15 @@ func TestBoot(t *testing.T) {
 // identities compares every machine that the tests have booted with the others.
 var identities = identityBook{nodes: map[string]string{}, machines: map[string]string{}}
 
-type identityBook struct{ nodes, machines map[string]string }
+type identityBook struct {
+	mu              sync.Mutex
+	nodes, machines map[string]string
+}
 
-func (b identityBook) record(t *testing.T, d *report.Document) {
+func (b *identityBook) record(t *testing.T, d *report.Document) {
 	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if other, taken := b.nodes[d.Host.NodeID]; taken || d.Host.NodeID == "" {
 		t.Errorf("node id %q is that of the node of %s too", d.Host.NodeID, other)
 	}
@@ -278,23 +296,26 @@ func requireClosedGate(t *testing.T, node *Node, id string) {
 
 // A sysctl of a must control is flipped by a drop-in that sorts behind ours.
 func TestBootWithSysctlDrift(t *testing.T) {
+	t.Parallel()
 	disk := variant(t, "sysctl", overlay.File("/usr/lib/sysctl.d/zz-drift.conf", "fs.protected_symlinks = 0\n"))
 	requireClosedGate(t, start(t, Config{Disk: newDisk(t, disk), UUID: NewUUID()}), "links-protected")
 }
 
 // A swap partition is active. The node's command line switches off what would activate it by
-// its type alone, so it takes a unit.
+// its type alone, and swap.target is masked, so it takes a unit that something else wants.
 func TestBootWithSwap(t *testing.T) {
+	t.Parallel()
 	const unit = `dev-disk-by\x2dpartlabel-intruder.swap`
 	disk := variant(t, "swap",
-		overlay.File("/usr/lib/systemd/system/"+unit, "[Swap]\nWhat=/dev/disk/by-partlabel/intruder\n"),
-		overlay.Symlink("/usr/lib/systemd/system/swap.target.wants/"+unit, "../"+unit))
+		overlay.File("/usr/lib/systemd/system/"+unit, "[Unit]\nBefore=hostcheck-gate.service\n[Swap]\nWhat=/dev/disk/by-partlabel/intruder\n"),
+		overlay.Symlink("/usr/lib/systemd/system/sysinit.target.wants/"+unit, "../"+unit))
 	node := start(t, Config{Disk: newDisk(t, disk), UUID: NewUUID(), Extra: []*Disk{swapDisk(t)}})
 	requireClosedGate(t, node, "memory-swap-off")
 }
 
 // The gate is masked: then nobody judges, and Vault must not start either.
 func TestBootWithMaskedGate(t *testing.T) {
+	t.Parallel()
 	disk := variant(t, "masked", overlay.Symlink("/etc/systemd/system/hostcheck-gate.service", "/dev/null"))
 	node := start(t, Config{Disk: newDisk(t, disk), UUID: NewUUID()})
 	ctx, cancel := context.WithTimeout(t.Context(), bootTimeout)
@@ -322,6 +343,7 @@ func TestBootWithMaskedGate(t *testing.T) {
 // can do without, and behind the superblock: the file system would mount, so what refuses is
 // the hash tree.
 func TestBootWithFlippedByte(t *testing.T) {
+	t.Parallel()
 	dir, manifest := finished(t)
 	diskPath, err := diskOf(dir)
 	if err != nil {

@@ -41,7 +41,7 @@ type Config struct {
 	UUID        string       // firmware UUID, from which the guest derives its machine id
 	Credentials []Credential // systemd credentials, by SMBIOS
 	MemoryMiB   int          // default 2048
-	CPUs        int          // default 2
+	CPUs        int          // default 2; an emulated machine has one
 	Forwards    []int        // guest TCP ports to reach from the host; default the four of this package
 	ConsoleLog  string       // file for the serial console; default inside the machine's own directory
 	Live        io.Writer    // what the console shows, as it comes; may be nil

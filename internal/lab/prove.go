@@ -22,7 +22,7 @@ type Options struct {
 	Report     string        // file for the node's report, as it came; empty: not kept
 	ConsoleLog string        // file for the serial console; empty: not kept
 	MemoryMiB  int           // default 2048
-	CPUs       int           // default 2
+	CPUs       int           // default 2; an emulated machine has one
 	Timeout    time.Duration // of the boot; default 10 minutes
 	Log        *slog.Logger  // progress goes here
 }
