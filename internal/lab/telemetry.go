@@ -95,7 +95,8 @@ const (
 // judged the boot and keeps the server down. It asks over the network and believes nothing else.
 func (n *Node) AwaitVerdict(ctx context.Context) (document *report.Document, body []byte, err error) {
 	var ran time.Time // when stage run was first seen
-	for last := errors.New("it was not asked yet"); ; {
+	for {
+		var last error
 		document, body, err = n.Report(ctx)
 		switch {
 		case err != nil:

@@ -48,11 +48,8 @@ func (u *UnitState) Verify(ctx context.Context, h host.Host, stage control.Stage
 		return nil
 	}
 	o := effective(u.Key())
-	name := u.Name
-	if strings.Contains(name, "@.") {
-		// A template has no state of its own; systemd tells of a mask through any instance.
-		name = strings.Replace(name, "@.", "@strongroom.", 1)
-	}
+	// A template has no state of its own; systemd tells of a mask through any instance.
+	name := strings.Replace(u.Name, "@.", "@strongroom.", 1)
 	source := "org.freedesktop.systemd1 " + name
 	unit, err := h.Unit(ctx, name)
 	if err != nil {
