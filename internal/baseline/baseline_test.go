@@ -28,6 +28,9 @@ func profiles() map[string]control.Profile {
 			out[fmt.Sprintf("%s-%s-mlock-%s", p.Server, platform, lock)] = p
 		}
 	}
+	p := checktest.Profile()
+	p.Distribution = "debian/bookworm"
+	out["vault-vm-bookworm"] = p
 	return out
 }
 
