@@ -31,10 +31,10 @@ hashes are replaced before anything is written. Judge the recording with verify 
 			return capture(cmd.Context(), stage, root, path, output)
 		},
 	}
-	cmd.Flags().StringVar(&stageName, "stage", "run", "stage whose reads are recorded")
-	cmd.Flags().StringVar(&root, "root", "/", "where the host's files are")
-	cmd.Flags().StringVar(&path, "baseline", "", "another baseline than the host's own ("+baseline.Path+")")
-	cmd.Flags().StringVarP(&output, "output", "o", "-", "file to write, - for standard output")
+	cmd.Flags().StringVar(&stageName, "stage", "run", "`STAGE` whose reads are recorded: image, boot, run or member")
+	cmd.Flags().StringVar(&root, "root", "/", "`DIR` that holds the host's files")
+	cmd.Flags().StringVar(&path, "baseline", "", "`FILE` with another baseline than the host's own, "+baseline.Path)
+	cmd.Flags().StringVarP(&output, "output", "o", "-", "`FILE` to write, - for standard output")
 	return cmd
 }
 

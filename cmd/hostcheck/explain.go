@@ -39,8 +39,8 @@ hardening guide it serves and the way out when it fails. Without an id it lists 
 			return explain(b, args[0])
 		},
 	}
-	cmd.Flags().StringVar(&root, "root", "/", "where the host's files are")
-	cmd.Flags().StringVar(&path, "baseline", "", "another baseline than the host's own ("+baseline.Path+")")
+	cmd.Flags().StringVar(&root, "root", "/", "`DIR` that holds the host's files")
+	cmd.Flags().StringVar(&path, "baseline", "", "`FILE` with another baseline than the host's own, "+baseline.Path)
 	return cmd
 }
 

@@ -41,6 +41,7 @@ func (e *exit) Unwrap() error { return e.err }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process whatever it waits for
 	err := root().ExecuteContext(ctx)
 	interrupted := ctx.Err() != nil
 	stop()
@@ -86,10 +87,14 @@ kernel, systemd, nftables and Vault's own process, not the text of their configu
 
 Exit codes:
   0    every must control passes (or its stage has not come yet)
-  1    a must control failed
+  1    a must control failed; of configure and run: it could not be done
   2    no must control failed, but about one nothing could be said
   64   wrong use
   130  interrupted`,
+		// A gate that forgot its command must not look as if it had passed.
+		RunE: func(*cobra.Command, []string) error {
+			return &exit{exitUsage, &hinted{errors.New("no command"), "hostcheck --help lists them"}}
+		},
 		Version:       buildVersion,
 		SilenceErrors: true,
 		SilenceUsage:  true,

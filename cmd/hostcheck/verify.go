@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/check"
@@ -38,6 +39,7 @@ func verifyCommand() *cobra.Command {
   --stage image   a root tree in which nothing runs (use --root)
   --stage boot    this machine before Vault: what the gate asks
   --stage run     this machine with Vault running
+  --stage member  this machine as a member of its cluster, with Vault unsealed
 
 Reading the firewall and systemd's private socket needs root; what cannot be read is unknown,
 and unknown never passes.`,
@@ -47,13 +49,13 @@ and unknown never passes.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return verify(cmd.Context(), f) },
 	}
-	cmd.Flags().StringVar(&f.stage, "stage", "boot", "image, boot, run or member")
-	cmd.Flags().StringVar(&f.root, "root", "/", "where the host's files are")
-	cmd.Flags().StringVar(&f.baseline, "baseline", "", "another baseline than the host's own ("+baseline.Path+")")
-	cmd.Flags().StringVar(&f.capture, "capture", "", "judge a recording made by `hostcheck capture` instead of this machine")
-	cmd.Flags().StringVar(&f.format, "format", "text", "text or json")
-	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "in text also show what passes")
-	cmd.Flags().BoolVar(&f.publish, "publish", false, "as the gate does: also write "+telemetry.ReportPath+" and the journal, and print only what needs attention")
+	cmd.Flags().StringVar(&f.stage, "stage", "boot", "judge what holds at `STAGE`: image, boot, run or member")
+	cmd.Flags().StringVar(&f.root, "root", "/", "`DIR` that holds the host's files")
+	cmd.Flags().StringVar(&f.baseline, "baseline", "", "`FILE` with another baseline than the host's own, "+baseline.Path)
+	cmd.Flags().StringVar(&f.capture, "capture", "", "judge the recording in `FILE`, made by hostcheck capture, instead of this machine")
+	cmd.Flags().StringVar(&f.format, "format", "text", "`FORMAT` of the report: text or json")
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "also show the facts behind what passes (text)")
+	cmd.Flags().BoolVar(&f.publish, "publish", false, "do as the gate does: also write "+telemetry.ReportPath+" and to the journal, and print only what needs attention")
 	return cmd
 }
 
@@ -87,7 +89,7 @@ func verify(ctx context.Context, f verifyFlags) error {
 	if f.format == "json" {
 		err = report.WriteJSON(os.Stdout, doc)
 	} else {
-		err = report.WriteText(os.Stdout, doc, report.TextOptions{Color: isTerminal(os.Stdout), Verbose: f.verbose, Brief: f.publish})
+		err = report.WriteText(os.Stdout, doc, report.TextOptions{Color: wantsColor(os.Stdout), Verbose: f.verbose, Brief: f.publish})
 	}
 	if err != nil {
 		return &exit{exitUnknown, fmt.Errorf("cannot write report: %w", err)}
@@ -111,7 +113,10 @@ func openHost(f verifyFlags, stage control.Stage) (host.Host, func(), error) {
 		}
 		defer file.Close()
 		h, err := host.Replay(file)
-		return h, func() {}, err
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", f.capture, err)
+		}
+		return h, func() {}, nil
 	case !stage.Runs():
 		h, err := host.Tree(f.root)
 		if err != nil {
@@ -131,10 +136,14 @@ func loadBaseline(h host.Host, path string) (*baseline.Baseline, string, error) 
 	if path != "" {
 		file, err := os.Open(path)
 		if err != nil {
-			return nil, "", fmt.Errorf("cannot open baseline: %w", err)
+			return nil, "", &hinted{fmt.Errorf("cannot open baseline: %w", err), "name a baseline that can be read with --baseline"}
 		}
 		defer file.Close()
-		return baseline.Decode(file)
+		b, digest, err := baseline.Decode(file)
+		if err != nil {
+			return nil, "", fmt.Errorf("%s: %w", path, err)
+		}
+		return b, digest, nil
 	}
 	content, err := h.ReadFile(baseline.Path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -142,9 +151,13 @@ func loadBaseline(h host.Host, path string) (*baseline.Baseline, string, error) 
 			"this is not a Strongroom image; name a baseline with --baseline"}
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("cannot read baseline: %w", err)
+		return nil, "", &hinted{fmt.Errorf("cannot read baseline: %w", err), "name a baseline that can be read with --baseline"}
 	}
-	return baseline.DecodeBytes(content)
+	b, digest, err := baseline.DecodeBytes(content)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", baseline.Path, err)
+	}
+	return b, digest, nil
 }
 
 // hinted is an error with its way out.
@@ -156,7 +169,12 @@ type hinted struct {
 func (h *hinted) Hint() string  { return h.hint }
 func (h *hinted) Unwrap() error { return h.error }
 
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != ""
+// wantsColor says whether escape sequences do good there. A character device alone is no terminal:
+// /dev/null is one too.
+func wantsColor(f *os.File) bool {
+	if term := os.Getenv("TERM"); term == "" || term == "dumb" || os.Getenv("NO_COLOR") != "" {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
