@@ -116,15 +116,19 @@ func (o *Outcome) UnmarshalText(b []byte) error {
 // Worst folds the observations of one control into its outcome. A failure outweighs an
 // unknown, since it is certain; an unknown outweighs everything else, since it may hide one.
 func Worst(obs []Observation) Outcome {
+	if len(obs) == 0 {
+		return Unknown // a control that looked at nothing proves nothing
+	}
 	worst := NotApplicable
 	rank := map[Outcome]int{Fail: 5, Unknown: 4, Waived: 3, Pass: 2, Pending: 1, NotApplicable: 0}
 	for _, o := range obs {
-		if rank[o.Outcome] > rank[worst] {
-			worst = o.Outcome
+		outcome := o.Outcome
+		if _, known := rank[outcome]; !known {
+			outcome = Unknown
 		}
-	}
-	if len(obs) == 0 {
-		return Unknown // a control that looked at nothing proves nothing
+		if rank[outcome] > rank[worst] {
+			worst = outcome
+		}
 	}
 	return worst
 }

@@ -1,0 +1,192 @@
+package hardening_test
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/strongroom/strongroom/hardening"
+	"github.com/strongroom/strongroom/internal/baseline"
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/check/checktest"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/host/hosttest"
+	"github.com/strongroom/strongroom/internal/resource"
+)
+
+// everyBaseline compiles the catalogue for all profiles that there are.
+func everyBaseline(t *testing.T) map[string]*baseline.Baseline {
+	t.Helper()
+	out := map[string]*baseline.Baseline{}
+	for _, platform := range baseline.Platforms {
+		for _, distribution := range baseline.Distributions {
+			for _, lock := range []string{"on", "off"} {
+				p := checktest.Profile()
+				p.Platform, p.Distribution = platform, distribution
+				p.Parameters = map[string]string{"memory_lock": lock}
+				out[fmt.Sprintf("%s %s memory_lock=%s", platform, distribution, lock)] = checktest.Compile(t, p)
+			}
+		}
+	}
+	return out
+}
+
+func TestEveryFamilyIsThere(t *testing.T) {
+	families := []string{"accounts", "filesystem", "identity", "kernel", "memory", "network", "services", "time", "vault"}
+	for name, b := range everyBaseline(t) {
+		have := map[string]int{}
+		for _, c := range b.Controls {
+			have[c.Family]++
+		}
+		if got := slices.Sorted(maps.Keys(have)); !slices.Equal(got, families) {
+			t.Errorf("%s: families %q, want %q", name, got, families)
+		}
+		if len(b.Controls) < 25 {
+			t.Errorf("%s: only %d controls", name, len(b.Controls))
+		}
+	}
+}
+
+// Letters and numbers of the production hardening guide: 24 baseline items and 12 extended ones.
+var guideItem = regexp.MustCompile(`^(B([1-9]|1[0-9]|2[0-4])|E([1-9]|1[0-2]))$`)
+
+// What an auditor and whoever reads `hostcheck explain` are given.
+func TestEveryControlExplainsItself(t *testing.T) {
+	for name, b := range everyBaseline(t) {
+		titles := map[string]string{}
+		for _, c := range b.Controls {
+			complain := func(format string, args ...any) {
+				t.Errorf("%s: %s: "+format, append([]any{name, c.ID}, args...)...)
+			}
+			if !control.ValidID(c.ID) {
+				complain("the id is not a slug")
+			}
+			if c.Title == "" || strings.HasSuffix(c.Title, ".") || c.Title[:1] != strings.ToUpper(c.Title[:1]) || strings.Contains(c.Title, "\n") {
+				complain("the title is not a sentence on one line without its full stop: %q", c.Title)
+			}
+			if other, taken := titles[c.Title]; taken {
+				complain("has the title of %s", other)
+			}
+			titles[c.Title] = c.ID
+			if !strings.HasSuffix(c.Rationale, ".") {
+				complain("the rationale is no whole sentence: %q", c.Rationale)
+			}
+			if c.Fix == "" || strings.HasSuffix(c.Fix, ".") || strings.HasPrefix(c.Fix, "http") {
+				complain("the fix is not an instruction without its full stop: %q", c.Fix)
+			}
+			if strings.Contains(c.Title+c.Rationale+c.Fix, "${") {
+				complain("a parameter was not filled in")
+			}
+			for _, g := range c.Guide {
+				if !guideItem.MatchString(g) {
+					complain("cites %q, which the guide does not have", g)
+				}
+			}
+			if sorted := slices.Compact(slices.Sorted(slices.Values(c.Guide))); len(sorted) != len(c.Guide) || len(sorted) == 0 {
+				complain("cites %q", c.Guide)
+			}
+			if c.Severity != control.Must && c.Severity != control.Should {
+				complain("severity %q", c.Severity)
+			}
+		}
+	}
+}
+
+// An id means the same thing wherever it appears: controls of two profiles with the same id differ in
+// their resources at most.
+func TestIdsMeanOneThing(t *testing.T) {
+	seen := map[string]control.Control{}
+	for name, b := range everyBaseline(t) {
+		for _, c := range b.Controls {
+			have, ok := seen[c.ID]
+			if !ok {
+				seen[c.ID] = c
+				continue
+			}
+			if have.Title != c.Title || have.Severity != c.Severity || have.Stage != c.Stage || have.Family != c.Family {
+				t.Errorf("%s: %s is another control than elsewhere", name, c.ID)
+			}
+		}
+	}
+}
+
+func TestEveryParameterExplainsItself(t *testing.T) {
+	c, err := hardening.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range c.Parameters {
+		if strings.TrimSpace(p.Description) == "" || (len(p.OneOf) == 0) == (p.Pattern == "") {
+			t.Errorf("parameter %s needs a description, and either one_of or a pattern: %+v", p.Name, p)
+		}
+	}
+}
+
+// worstHost has all that was rendered, so that no verdict comes from a missing fragment. It answers
+// every question, and always with what no control wants to hear.
+func worstHost(t *testing.T, b *baseline.Baseline) *hosttest.Host {
+	t.Helper()
+	h := checktest.Tree(t, b).
+		File("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n").File("/etc/shadow", "root::1::::::\n").
+		File("/etc/fstab", "/swap none swap sw 0 0\n").
+		SetSwaps(host.Swap{Device: "/swap", Type: "file"}).SetMounts().SetKernelArguments().SetRuleset(host.Ruleset{}).
+		SetListeners(host.Listener{Protocol: "tcp", Address: "::", Port: 22}).
+		SetUnits(host.UnitStatus{Name: "swap.swap", LoadState: "loaded", ActiveState: "active"})
+	var modules []string
+	for _, c := range b.Controls {
+		for _, res := range c.Resources {
+			switch r := res.(type) {
+			case *resource.Sysctl:
+				h.File("/proc/sys/"+strings.ReplaceAll(r.Name, ".", "/"), "not "+r.Value+"\n")
+			case *resource.File:
+				if r.Target != "" {
+					h.Symlink(r.Path, "/elsewhere")
+				} else if _, err := h.Lstat(r.Path); err == nil {
+					h.Chmod(r.Path, 0o666)
+				}
+			case *resource.Absent:
+				h.File(r.Path, "")
+			case *resource.KernelModule:
+				if r.State == "blocked" {
+					modules = append(modules, r.Name)
+				}
+			case *resource.UnitState:
+				active := map[string]string{"masked": "active", "active": "failed"}[r.State]
+				h.SetUnit(host.Unit{Name: strings.Replace(r.Name, "@.", "@strongroom.", 1), LoadState: "loaded", ActiveState: active})
+			case *resource.UnitProperty:
+				h.SetNoUnit(r.Unit)
+			case *resource.ProcessLimits:
+				h.SetNoUnit(r.Unit)
+			}
+		}
+	}
+	return h.SetModules(modules...)
+}
+
+// Every single resource of the catalogue can fail; a resource that cannot proves nothing.
+func TestEveryResourceCanFail(t *testing.T) {
+	for name, b := range everyBaseline(t) {
+		r := check.Run(t.Context(), b, "digest", worstHost(t, b), control.StageRun, check.Options{})
+		for _, c := range r.Controls {
+			failed := map[control.Key]bool{}
+			for _, o := range c.Observations {
+				failed[o.Resource] = failed[o.Resource] || o.Outcome == control.Fail
+				if o.Outcome == control.Unknown {
+					t.Errorf("%s: %s: %s: %s: %v", name, c.Control.ID, o.Resource, o.Source, o.Err)
+				}
+			}
+			for _, res := range c.Control.Resources {
+				if !failed[res.Key()] {
+					t.Errorf("%s: %s: %s does not fail on a host that has nothing right", name, c.Control.ID, res.Key())
+				}
+			}
+		}
+		if r.Verdict != check.Fail {
+			t.Errorf("%s: verdict %s", name, r.Verdict)
+		}
+	}
+}
