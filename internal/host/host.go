@@ -46,6 +46,9 @@ type Host interface {
 	// Process gives limits, identity and capabilities.
 	Process(pid int) (Process, error)
 	// Unit asks systemd for a unit. One that systemd does not know has LoadState "not-found".
+	// UnitStatus is the state of one unit, and all that is known of one that is masked or not there.
+	// It costs a fraction of Unit.
+	UnitStatus(ctx context.Context, name string) (UnitStatus, error)
 	Unit(ctx context.Context, name string) (Unit, error)
 	// Units lists the loaded units by name.
 	Units(ctx context.Context) ([]UnitStatus, error)

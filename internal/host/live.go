@@ -32,8 +32,9 @@ type LiveHost struct {
 	units     memo[[]UnitStatus]
 	ruleset   memo[Ruleset]
 
-	mu   sync.Mutex
-	unit map[string]*memo[Unit]
+	mu     sync.Mutex
+	unit   map[string]*memo[Unit]
+	status map[string]*memo[UnitStatus]
 }
 
 var _ Host = (*LiveHost)(nil)
@@ -53,6 +54,7 @@ func Live(o LiveOptions) (*LiveHost, error) {
 		dir:     dir,
 		systemd: systemd{socket: filepath.Join(dir, "run/systemd/private"), bus: dir == "/"},
 		unit:    map[string]*memo[Unit]{},
+		status:  map[string]*memo[UnitStatus]{},
 	}, nil
 }
 
@@ -100,14 +102,23 @@ func (l *LiveHost) Units(ctx context.Context) ([]UnitStatus, error) {
 
 // Unit implements Host. The unit's properties are shared by all callers and are not to be changed.
 func (l *LiveHost) Unit(ctx context.Context, name string) (Unit, error) {
+	return keyed(l, l.unit, name).get(func() (Unit, error) { return l.systemd.unit(ctx, name) })
+}
+
+// UnitStatus implements Host.
+func (l *LiveHost) UnitStatus(ctx context.Context, name string) (UnitStatus, error) {
+	return keyed(l, l.status, name).get(func() (UnitStatus, error) { return l.systemd.unitStatus(ctx, name) })
+}
+
+func keyed[T any](l *LiveHost, memos map[string]*memo[T], key string) *memo[T] {
 	l.mu.Lock()
-	m, ok := l.unit[name]
+	defer l.mu.Unlock()
+	m, ok := memos[key]
 	if !ok {
-		m = &memo[Unit]{}
-		l.unit[name] = m
+		m = &memo[T]{}
+		memos[key] = m
 	}
-	l.mu.Unlock()
-	return m.get(func() (Unit, error) { return l.systemd.unit(ctx, name) })
+	return m
 }
 
 // Ruleset implements Host. The ruleset is shared by all callers and is not to be changed.

@@ -158,6 +158,11 @@ func (r *Recorder) Unit(ctx context.Context, name string) (Unit, error) {
 	return recorded(r, "Unit", name, func() (Unit, error) { return r.host.Unit(ctx, name) })
 }
 
+// UnitStatus implements Host.
+func (r *Recorder) UnitStatus(ctx context.Context, name string) (UnitStatus, error) {
+	return recorded(r, "UnitStatus", name, func() (UnitStatus, error) { return r.host.UnitStatus(ctx, name) })
+}
+
 // Units implements Host.
 func (r *Recorder) Units(ctx context.Context) ([]UnitStatus, error) {
 	return recorded(r, "Units", "", func() ([]UnitStatus, error) { return r.host.Units(ctx) })

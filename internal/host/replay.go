@@ -110,6 +110,11 @@ func (r *Recording) Unit(_ context.Context, name string) (Unit, error) {
 	return replayed[Unit](r, "Unit", name)
 }
 
+// UnitStatus implements Host.
+func (r *Recording) UnitStatus(_ context.Context, name string) (UnitStatus, error) {
+	return replayed[UnitStatus](r, "UnitStatus", name)
+}
+
 // Units implements Host.
 func (r *Recording) Units(context.Context) ([]UnitStatus, error) {
 	return replayed[[]UnitStatus](r, "Units", "")

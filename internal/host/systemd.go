@@ -123,20 +123,6 @@ func (s *systemd) unit(ctx context.Context, name string) (Unit, error) {
 	if err != nil {
 		return Unit{}, err
 	}
-	// A unit that systemd has not loaded has no settings, only its states. Most units that a
-	// baseline names are masked, and a whole set is some three hundred values.
-	load, err := state(ctx, conn, name, "LoadState")
-	if err != nil {
-		return Unit{}, err
-	}
-	if load != "loaded" {
-		active, err := state(ctx, conn, name, "ActiveState")
-		if err != nil {
-			return Unit{}, err
-		}
-		file, err := state(ctx, conn, name, "UnitFileState")
-		return Unit{Name: name, LoadState: load, ActiveState: active, UnitFileState: file, Properties: map[string]string{}}, err
-	}
 	// One GetAll without an interface gives the properties of all interfaces of the unit (Unit
 	// and Service, Mount, Socket, …). systemd loads a unit that it does not have yet.
 	properties, err := conn.GetAllPropertiesContext(ctx, name)
@@ -150,19 +136,24 @@ func (s *systemd) unit(ctx context.Context, name string) (Unit, error) {
 	u.LoadState = u.Properties["LoadState"]
 	u.ActiveState = u.Properties["ActiveState"]
 	u.UnitFileState = u.Properties["UnitFileState"]
+	if u.LoadState == "" {
+		return Unit{}, fmt.Errorf("cannot read unit %s: systemd gave no LoadState", name)
+	}
 	return u, nil
 }
 
-// state reads one of the states that systemd knows of any unit. Asking loads a unit that it does
-// not have yet.
-func state(ctx context.Context, conn *sd.Conn, unit, property string) (string, error) {
-	p, err := conn.GetUnitPropertyContext(ctx, unit, property)
+func (s *systemd) unitStatus(ctx context.Context, name string) (UnitStatus, error) {
+	conn, err := s.connect(ctx)
 	if err != nil {
-		return "", fmt.Errorf("cannot read unit %s: %w", unit, err)
+		return UnitStatus{}, err
 	}
-	v, ok := p.Value.Value().(string)
-	if !ok || v == "" && property != "UnitFileState" {
-		return "", fmt.Errorf("cannot read unit %s: systemd gave no %s", unit, property)
+	list, err := conn.ListUnitsByNamesContext(ctx, []string{name})
+	if err != nil {
+		return UnitStatus{}, fmt.Errorf("cannot read the state of unit %s: %w", name, err)
 	}
-	return v, nil
+	if len(list) != 1 || list[0].LoadState == "" {
+		return UnitStatus{}, fmt.Errorf("cannot read the state of unit %s: systemd gave none", name)
+	}
+	// The name is the one that was asked for: systemd answers with the name behind an alias.
+	return UnitStatus{Name: name, LoadState: list[0].LoadState, ActiveState: list[0].ActiveState}, nil
 }

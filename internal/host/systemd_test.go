@@ -86,7 +86,7 @@ func (f *fakeSystemd) talk(conn net.Conn) {
 		var body []any
 		if member != "AddMatch" { // go-systemd subscribes to signals; nobody here needs them
 			f.calls.Add(1)
-			signature, body, errorName = f.ask(member, path, call.Body)
+			signature, body, errorName = f.answer(member, path)
 		}
 		reply := &dbus.Message{Type: dbus.TypeMethodReply, Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldReplySerial: dbus.MakeVariant(call.Serial()),
@@ -103,22 +103,6 @@ func (f *fakeSystemd) talk(conn net.Conn) {
 			return
 		}
 	}
-}
-
-// ask answers Properties.Get out of the answer to GetAll, as systemd does.
-func (f *fakeSystemd) ask(member string, path dbus.ObjectPath, args []any) (string, []any, string) {
-	if member != "Get" {
-		return f.answer(member, path)
-	}
-	_, body, errorName := f.answer("GetAll", path)
-	if errorName != "" {
-		return "", nil, errorName
-	}
-	value, ok := body[0].(map[string]dbus.Variant)[args[1].(string)]
-	if !ok {
-		value = dbus.MakeVariant("")
-	}
-	return "v", []any{value}, ""
 }
 
 func properties(p map[string]any) []any {
@@ -209,24 +193,23 @@ func TestUnknownUnitIsNoError(t *testing.T) {
 	if err != nil || u.LoadState != "not-found" || u.ActiveState != "inactive" {
 		t.Errorf("got %+v, %v", u, err)
 	}
-	if calls := f.calls.Load(); calls != 3 {
-		t.Errorf("%d calls, want three states and no properties", calls)
-	}
+}
+
+// listed is a row of ListUnits.
+type listed struct {
+	Name, Description, LoadState, ActiveState, SubState, Followed string
+	Path                                                          dbus.ObjectPath
+	JobID                                                         uint32
+	JobType                                                       string
+	JobPath                                                       dbus.ObjectPath
 }
 
 func TestUnits(t *testing.T) {
-	type status struct {
-		Name, Description, LoadState, ActiveState, SubState, Followed string
-		Path                                                          dbus.ObjectPath
-		JobID                                                         uint32
-		JobType                                                       string
-		JobPath                                                       dbus.ObjectPath
-	}
 	f := &fakeSystemd{answer: func(member string, _ dbus.ObjectPath) (string, []any, string) {
 		if member != "ListUnits" {
 			return "", nil, "org.freedesktop.DBus.Error.UnknownMethod"
 		}
-		return "a(ssssssouso)", []any{[]status{
+		return "a(ssssssouso)", []any{[]listed{
 			{"z.service", "", "loaded", "failed", "", "", "/z", 0, "", "/"},
 			{"a.mount", "", "masked", "inactive", "", "", "/a", 0, "", "/"},
 		}}, ""
@@ -236,6 +219,31 @@ func TestUnits(t *testing.T) {
 	want := []host.UnitStatus{{"a.mount", "masked", "inactive"}, {"z.service", "loaded", "failed"}}
 	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// The state of one unit is one question, and none of its settings are carried.
+func TestUnitStatus(t *testing.T) {
+	f := &fakeSystemd{answer: func(member string, _ dbus.ObjectPath) (string, []any, string) {
+		if member != "ListUnitsByNames" {
+			return "", nil, "org.freedesktop.DBus.Error.UnknownMethod"
+		}
+		return "a(ssssssouso)", []any{[]listed{{"ssh.service", "", "masked", "inactive", "", "", "/s", 0, "", "/"}}}, ""
+	}}
+	live := f.serve(t)
+	for range 2 {
+		got, err := live.UnitStatus(t.Context(), "sshd.service")
+		must(t, err)
+		if want := (host.UnitStatus{Name: "sshd.service", LoadState: "masked", ActiveState: "inactive"}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	if calls := f.calls.Load(); calls != 1 {
+		t.Errorf("%d calls, want 1", calls)
+	}
+	f.answer = func(string, dbus.ObjectPath) (string, []any, string) { return "a(ssssssouso)", []any{[]listed{}}, "" }
+	if _, err := live.UnitStatus(t.Context(), "other.service"); err == nil {
+		t.Error("an empty answer was taken for a state")
 	}
 }
 
@@ -256,8 +264,8 @@ func TestSystemdIsAskedOnce(t *testing.T) {
 		_, err = live.Unit(t.Context(), "b.service")
 		must(t, err)
 	}
-	if calls := f.calls.Load(); calls != 4 { // its state and its properties
-		t.Errorf("%d calls, want 4", calls)
+	if calls := f.calls.Load(); calls != 2 {
+		t.Errorf("%d calls, want 2", calls)
 	}
 	if connections := f.connections.Load(); connections != 2 { // go-systemd has one for calls and one for signals
 		t.Errorf("%d connections, want 2", connections)

@@ -40,6 +40,11 @@ func (*RootTree) Process(int) (Process, error) { return Process{}, ErrNotRunning
 // Unit answers ErrNotRunning.
 func (*RootTree) Unit(context.Context, string) (Unit, error) { return Unit{}, ErrNotRunning }
 
+// UnitStatus answers ErrNotRunning.
+func (*RootTree) UnitStatus(context.Context, string) (UnitStatus, error) {
+	return UnitStatus{}, ErrNotRunning
+}
+
 // Units answers ErrNotRunning.
 func (*RootTree) Units(context.Context) ([]UnitStatus, error) { return nil, ErrNotRunning }
 

@@ -52,7 +52,7 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-func newAuthority(t *testing.T) *Authority {
+func newAuthority(t testing.TB) *Authority {
 	t.Helper()
 	authority, err := NewAuthority()
 	if err != nil {

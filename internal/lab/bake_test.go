@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // finished is the image under test: the one in $STRONGROOM_IMAGE (as `make image` leaves it),
 // or one baked now.
-func finished(t *testing.T) (dir string, manifest *image.Result) {
+func finished(t testing.TB) (dir string, manifest *image.Result) {
 	t.Helper()
 	dir = os.Getenv("STRONGROOM_IMAGE")
 	if dir == "" {
@@ -57,7 +58,7 @@ var plain = sync.OnceValue(func() error { return bake(context.Background(), "pla
 
 // variant bakes an image that is as it should be but for some files. It is sealed like any
 // other: what the node finds was there when its verity tree was made.
-func variant(t *testing.T, name string, drift ...overlay.Fragment) (disk string) {
+func variant(t testing.TB, name string, drift ...overlay.Fragment) (disk string) {
 	t.Helper()
 	if err := bake(t.Context(), name, drift); err != nil {
 		t.Fatal(err)
@@ -68,7 +69,7 @@ func variant(t *testing.T, name string, drift ...overlay.Fragment) (disk string)
 // One bake at a time: it wants every core and a file system in memory.
 var baking sync.Mutex
 
-func bake(ctx context.Context, name string, drift []overlay.Fragment) error {
+func bake(ctx context.Context, name string, drift []overlay.Fragment, extra ...image.Binary) error {
 	baking.Lock()
 	defer baking.Unlock()
 	programs, err := programs()
@@ -98,7 +99,7 @@ func bake(ctx context.Context, name string, drift []overlay.Fragment) error {
 	}
 	assembly, err := image.New(image.Spec{
 		Name: "strongroom", Version: "0.0.0-" + name, Distribution: "debian/trixie",
-		Overlay: tree, Binaries: programs, Formats: []string{image.FormatRaw}, DataSize: 2 << 30,
+		Overlay: tree, Binaries: slices.Concat(programs, extra), Formats: []string{image.FormatRaw}, DataSize: 2 << 30,
 		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, name), CacheDir: cache,
 	}, testLog())
 	if err != nil {

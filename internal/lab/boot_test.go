@@ -36,7 +36,7 @@ const (
 var slots = make(chan struct{}, min(2, runtime.NumCPU()))
 
 // start boots a node that ends with the test.
-func start(t *testing.T, config Config) *Node {
+func start(t testing.TB, config Config) *Node {
 	t.Helper()
 	slots <- struct{}{}
 	release := sync.OnceFunc(func() { <-slots })
@@ -65,7 +65,7 @@ func start(t *testing.T, config Config) *Node {
 	return node
 }
 
-func newDisk(t *testing.T, image string) *Disk {
+func newDisk(t testing.TB, image string) *Disk {
 	t.Helper()
 	disk, err := NewDisk(t.Context(), t.TempDir(), image)
 	if err != nil {
@@ -74,7 +74,7 @@ func newDisk(t *testing.T, image string) *Disk {
 	return disk
 }
 
-func verdictOf(t *testing.T, node *Node) *report.Document {
+func verdictOf(t testing.TB, node *Node) *report.Document {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bootTimeout)
 	defer cancel()

@@ -183,7 +183,7 @@ func TestUnitState(t *testing.T) {
 		expect(t, active, state("chrony.service", "loaded", s), control.Fail, "got loaded, "+s)
 	}
 	expect(t, active, hosttest.New().SetNoUnit("chrony.service"), control.Fail, "not-found")
-	expect(t, active, hosttest.New().FailFact("Unit", errDenied), control.Unknown, "permission denied")
+	expect(t, active, hosttest.New().FailFact("UnitStatus", errDenied), control.Unknown, "permission denied")
 
 	masked := &resource.UnitState{Name: "ssh.service", State: "masked"}
 	expect(t, masked, state("ssh.service", "masked", "inactive"), control.Pass, "")

@@ -51,7 +51,7 @@ func (u *UnitState) Verify(ctx context.Context, h host.Host, stage control.Stage
 	// A template has no state of its own; systemd tells of a mask through any instance.
 	name := strings.Replace(u.Name, "@.", "@strongroom.", 1)
 	source := "org.freedesktop.systemd1 " + name
-	unit, err := h.Unit(ctx, name)
+	unit, err := h.UnitStatus(ctx, name)
 	if err != nil {
 		o.unknown(source, u.State, err)
 		return o.out

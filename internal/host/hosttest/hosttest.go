@@ -341,6 +341,12 @@ func (h *Host) Modules() ([]string, error) { return get(h, "Modules", &h.modules
 // Listeners implements host.Host.
 func (h *Host) Listeners() ([]host.Listener, error) { return get(h, "Listeners", &h.listeners) }
 
+// UnitStatus implements host.Host. It is the state of the unit that SetUnit put.
+func (h *Host) UnitStatus(_ context.Context, name string) (host.UnitStatus, error) {
+	u, err := getKeyed(h, "UnitStatus", h.unit, name)
+	return host.UnitStatus{Name: name, LoadState: u.LoadState, ActiveState: u.ActiveState}, err
+}
+
 // Units implements host.Host.
 func (h *Host) Units(context.Context) ([]host.UnitStatus, error) { return get(h, "Units", &h.units) }
 

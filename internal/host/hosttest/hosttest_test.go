@@ -20,6 +20,7 @@ func TestWhatWasNotSetIsLoud(t *testing.T) {
 		"Listeners":       func() error { _, err := h.Listeners(); return err },
 		"Process":         func() error { _, err := h.Process(1); return err },
 		"Unit":            func() error { _, err := h.Unit(ctx, "x.service"); return err },
+		"UnitStatus":      func() error { _, err := h.UnitStatus(ctx, "x.service"); return err },
 		"Units":           func() error { _, err := h.Units(ctx); return err },
 		"Ruleset":         func() error { _, err := h.Ruleset(ctx); return err },
 	} {
