@@ -68,6 +68,7 @@ func Run(ctx context.Context, b *baseline.Baseline, digest string, h host.Host, 
 		now = time.Now
 	}
 	r := &Report{Baseline: digest, Profile: b.Profile, Stage: stage, Started: now().UTC(), Controls: make([]ControlResult, len(b.Controls))}
+	h = &snapshot{Host: h}
 	slots := make(chan struct{}, max(1, orDefault(opts.Parallel, 4)))
 	var wg sync.WaitGroup
 	for i, c := range b.Controls {

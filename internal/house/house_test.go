@@ -42,7 +42,7 @@ var layers = map[string][]string{
 	"cmd/imagebuild": {"hardening", "internal/baseline", "internal/control", "internal/image", "internal/lab", "internal/overlay", "internal/plugin", "internal/report",
 		"internal/resource"},
 	// For tests only.
-	"internal/check/checktest": {"hardening", "internal/baseline", "internal/control", "internal/host", "internal/host/hosttest", "internal/resource"},
+	"internal/check/checktest": {"hardening", "internal/baseline", "internal/check", "internal/control", "internal/host", "internal/host/hosttest", "internal/resource"},
 	"internal/host/hosttest":   {"internal/host"},
 	"internal/node/nodetest":   {"internal/node"},
 	"internal/house":           {},
