@@ -74,13 +74,13 @@ func New(r *check.Report, version string) *Document {
 		Schema: Schema, Tool: Tool{"hostcheck", version}, Baseline: r.Baseline, Profile: r.Profile,
 		Host:  Host(r.Identity),
 		Stage: r.Stage, Verdict: r.Verdict, Started: r.Started, Seconds: r.Duration.Seconds(), Summary: map[string]int{},
-		Controls: []Control{}, // an empty list for programs, never null
+		Controls: make([]Control, 0, len(r.Controls)), // an empty list for programs, never null
 	}
 	for _, c := range r.Controls {
 		d.Summary[c.Outcome.String()]++
 		j := Control{
 			ID: c.Control.ID, Title: c.Control.Title, Family: c.Control.Family, Severity: c.Control.Severity,
-			Outcome: c.Outcome, Guide: append([]string{}, c.Control.Guide...), Observations: []Observation{},
+			Outcome: c.Outcome, Guide: append([]string{}, c.Control.Guide...), Observations: make([]Observation, 0, len(c.Observations)),
 		}
 		if c.Outcome == control.Fail || c.Outcome == control.Unknown {
 			j.Fix = c.Control.Fix
