@@ -88,8 +88,8 @@ test: deps plugin-install check check-generated ## everything: checks, real bake
 		$(GO) test -tags bake,boot -p 1 -count 1 -timeout 60m ./cmd/... ./internal/...
 
 .PHONY: test-slow
-test-slow: deps plugin-install ## what takes too long for every change: both distributions, repeated boots
-	STRONGROOM_SLOW=1 STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' \
+test-slow: deps plugin-install ## make test, and what takes too long for it: the other distribution, memory locked
+	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' \
 		$(GO) test -tags bake,boot,slow -p 1 -count 1 -timeout 180m ./cmd/... ./internal/...
 
 .PHONY: bench

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -54,13 +55,13 @@ func finished(t testing.TB) (dir string, manifest *image.Result) {
 	return dir, manifest
 }
 
-var plain = sync.OnceValue(func() error { return bake(context.Background(), "plain", nil) })
+var plain = sync.OnceValue(func() error { return bake(context.Background(), recipe{name: "plain"}) })
 
 // variant bakes an image that is as it should be but for some files. It is sealed like any
 // other: what the node finds was there when its verity tree was made.
 func variant(t testing.TB, name string, drift ...overlay.Fragment) (disk string) {
 	t.Helper()
-	if err := bake(t.Context(), name, drift); err != nil {
+	if err := bake(t.Context(), recipe{name: name, drift: drift}); err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Join(workDir, name, "disk.raw")
@@ -69,7 +70,17 @@ func variant(t testing.TB, name string, drift ...overlay.Fragment) (disk string)
 // One bake at a time: it wants every core and a file system in memory.
 var baking sync.Mutex
 
-func bake(ctx context.Context, name string, drift []overlay.Fragment, extra ...image.Binary) error {
+// recipe is what makes one image of these tests another than the plain one.
+type recipe struct {
+	name         string
+	distribution string            // default debian/trixie
+	parameters   map[string]string // of the profile
+	drift        []overlay.Fragment
+	programs     []image.Binary // beside Vault and hostcheck
+}
+
+func bake(ctx context.Context, r recipe) error {
+	distribution := cmp.Or(r.distribution, "debian/trixie")
 	baking.Lock()
 	defer baking.Unlock()
 	programs, err := programs()
@@ -80,7 +91,9 @@ func bake(ctx context.Context, name string, drift []overlay.Fragment, extra ...i
 	if err != nil {
 		return err
 	}
-	compiled, err := catalogue.Compile(control.Profile{Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie"})
+	compiled, err := catalogue.Compile(control.Profile{
+		Server: "vault", Platform: "vm", Layout: "sealed", Distribution: distribution, Parameters: r.parameters,
+	})
 	if err != nil {
 		return err
 	}
@@ -88,7 +101,7 @@ func bake(ctx context.Context, name string, drift []overlay.Fragment, extra ...i
 	if err != nil {
 		return err
 	}
-	for _, f := range drift {
+	for _, f := range r.drift {
 		if err := tree.Add("the test", f); err != nil {
 			return err
 		}
@@ -98,9 +111,9 @@ func bake(ctx context.Context, name string, drift []overlay.Fragment, extra ...i
 		return err
 	}
 	assembly, err := image.New(image.Spec{
-		Name: "strongroom", Version: "0.0.0-" + name, Distribution: "debian/trixie",
-		Overlay: tree, Binaries: slices.Concat(programs, extra), Formats: []string{image.FormatRaw}, DataSize: 2 << 30,
-		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, name), CacheDir: cache,
+		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution,
+		Overlay: tree, Binaries: slices.Concat(programs, r.programs), Formats: []string{image.FormatRaw}, DataSize: 2 << 30,
+		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
 	}, testLog())
 	if err != nil {
 		return err
@@ -111,7 +124,7 @@ func bake(ctx context.Context, name string, drift []overlay.Fragment, extra ...i
 		assembly.UnifiedKernel, assembly.Disk, assembly.Convert, assembly.Manifest, assembly.Publish,
 	} {
 		if err := step(ctx); err != nil {
-			return fmt.Errorf("cannot bake image %s: %w", name, err)
+			return fmt.Errorf("cannot bake image %s: %w", r.name, err)
 		}
 	}
 	return nil

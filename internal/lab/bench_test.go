@@ -59,12 +59,12 @@ func BenchmarkInGuest(b *testing.B) {
 		b.Fatal(err)
 	}
 	gossfile, checks := gossFile(b)
-	if err := bake(b.Context(), "bench", []overlay.Fragment{
+	if err := bake(b.Context(), recipe{name: "bench", drift: []overlay.Fragment{
 		{Path: "/usr/lib/bench/run", Mode: 0o755, Content: []byte(benchScript)},
 		overlay.File("/usr/lib/bench/goss.yaml", gossfile),
 		overlay.File("/usr/lib/systemd/system/bench.service", benchUnit),
 		overlay.Symlink("/usr/lib/systemd/system/multi-user.target.wants/bench.service", "../bench.service"),
-	}, image.Binary{Source: strings.TrimSpace(string(goss)), Path: "/usr/bin/goss"}); err != nil {
+	}, programs: []image.Binary{{Source: strings.TrimSpace(string(goss)), Path: "/usr/bin/goss"}}}); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {

@@ -1,0 +1,38 @@
+//go:build boot && slow
+
+package lab
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/control"
+)
+
+// TestBootProfiles boots what `make test` has no time for: the other distribution, and Vault with
+// its memory locked. Every must control passes, and the node shuts down in order.
+func TestBootProfiles(t *testing.T) {
+	for _, r := range []recipe{
+		{name: "bookworm", distribution: "debian/bookworm"},
+		{name: "mlock", parameters: map[string]string{"memory_lock": "on"}},
+		{name: "bookworm-mlock", distribution: "debian/bookworm", parameters: map[string]string{"memory_lock": "on"}},
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			if err := bake(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			node := start(t, Config{Disk: newDisk(t, filepath.Join(workDir, r.name, "disk.raw")), UUID: NewUUID()})
+			d := verdictOf(t, node)
+			if d.Verdict != check.Pass || d.Stage != control.StageRun {
+				for _, c := range d.Controls {
+					if c.Outcome != control.Pass {
+						t.Errorf("%s is %s: %+v", c.ID, c.Outcome, c.Observations)
+					}
+				}
+				t.Fatalf("verdict %s at stage %s", d.Verdict, d.Stage)
+			}
+			powerOff(t, node)
+		})
+	}
+}
