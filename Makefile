@@ -106,6 +106,10 @@ bench: deps plugin-install ## measure bakes and checks, printed with the machine
 generate: ## make the generated files again: HCL specs, builder reference, CONTROLS.md
 	@tools/generate
 
+.PHONY: fixtures
+fixtures: deps plugin-install ## record a real node again, for the tests that replay one
+	VAULT_BINARY='$(VAULT_BINARY)' $(GO) test -tags boot,record -run TestRecordNode -count 1 -timeout 20m ./internal/lab
+
 .PHONY: clean
 clean: ## remove what was built and baked here; tools and base trees stay in the cache
 	rm -rf bin out .build
