@@ -1,6 +1,7 @@
 package checktest
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path"
@@ -14,7 +15,7 @@ import (
 )
 
 // WriteTree writes the files of a host in memory below a directory of this machine's disk, with their modes
-// and owners. Owners need root; a test of an ordinary user is skipped.
+// and owners, over what is there. Owners need root; a test of an ordinary user is skipped.
 func WriteTree(t testing.TB, dir string, h host.Host) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -27,6 +28,12 @@ func WriteTree(t testing.TB, dir string, h host.Host) {
 			return err
 		}
 		onDisk := filepath.Join(dir, p)
+		if !info.Mode.IsDir() {
+			// Never write through a link that is in the way: its target may lie outside.
+			if err := os.Remove(onDisk); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
 		switch {
 		case info.Mode.IsDir():
 			if err = os.MkdirAll(onDisk, 0o700); err != nil {
