@@ -152,11 +152,14 @@ func sysctlSetting(content, name string) (string, bool) {
 	return value, found
 }
 
+// swapSeparators is made once: it is some kilobytes, and every line of sysctl.d goes through it.
+var swapSeparators = strings.NewReplacer(".", "/", "/", ".")
+
 // sysctlPath is the path of a parameter below /proc/sys. The first separator of a key says which of
 // the two separates: net.ipv4.conf.eth0/1.x and net/ipv4/conf/eth0.1/x are the same.
 func sysctlPath(key string) string {
 	if i := strings.IndexAny(key, "./"); i >= 0 && key[i] == '.' {
-		key = strings.NewReplacer(".", "/", "/", ".").Replace(key)
+		key = swapSeparators.Replace(key)
 	}
 	return strings.TrimPrefix(path.Clean("/"+key), "/")
 }
