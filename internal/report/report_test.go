@@ -224,3 +224,16 @@ func TestWriteErrorsAreReported(t *testing.T) {
 		t.Errorf("JSON: %v", err)
 	}
 }
+
+// A value of any length takes a few lines of a console, and says that there is more.
+func TestTextCutsLongValues(t *testing.T) {
+	r := result()
+	r.Controls[0].Observations[1].Got = strings.Repeat("call ", 1000)
+	var b bytes.Buffer
+	if err := report.WriteText(&b, report.New(r, ""), report.TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "call … (4700 characters more in the JSON report)") {
+		t.Errorf("not cut:\n%.900s", b.String())
+	}
+}

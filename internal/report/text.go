@@ -62,7 +62,7 @@ func WriteText(w io.Writer, d *Document, o TextOptions) error {
 			case obs.Outcome == control.Pending:
 				fmt.Fprintf(&b, "           %s\n", printable(obs.Want))
 			default:
-				fmt.Fprintf(&b, "           %s: want %s, got %s\n", printable(obs.Source), printable(obs.Want), printable(obs.Got))
+				fmt.Fprintf(&b, "           %s: want %s, got %s\n", printable(obs.Source), printable(obs.Want), brief(printable(obs.Got)))
 			}
 		}
 		if bad && c.Fix != "" {
@@ -80,6 +80,18 @@ func WriteText(w io.Writer, d *Document, o TextOptions) error {
 		paint(color, "verdict "+strings.ToUpper(string(d.Verdict))), d.Stage, strings.Join(counts, ", "), d.Baseline, d.Seconds*1000)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// longest is how much of one value a line shows: a console is no place for a list of system calls.
+const longest = 300
+
+// brief cuts a value that is longer than a reader wants.
+func brief(s string) string {
+	runes := []rune(s)
+	if len(runes) <= longest {
+		return s
+	}
+	return fmt.Sprintf("%s… (%d characters more in the JSON report)", string(runes[:longest]), len(runes)-longest)
 }
 
 // printable escapes what is not text on one line. The bytes come from the host that is judged, and must
