@@ -62,7 +62,7 @@ func WriteText(w io.Writer, d *Document, o TextOptions) error {
 			case obs.Outcome == control.Pending:
 				fmt.Fprintf(&b, "           %s\n", printable(obs.Want))
 			default:
-				fmt.Fprintf(&b, "           %s: want %s, got %s\n", printable(obs.Source), printable(obs.Want), brief(printable(obs.Got)))
+				fmt.Fprintf(&b, "           %s: want %s, got %s\n", printable(obs.Source), printable(obs.Want), cut(printable(obs.Got)))
 			}
 		}
 		if bad && c.Fix != "" {
@@ -85,8 +85,8 @@ func WriteText(w io.Writer, d *Document, o TextOptions) error {
 // longest is how much of one value a line shows: a console is no place for a list of system calls.
 const longest = 300
 
-// brief cuts a value that is longer than a reader wants.
-func brief(s string) string {
+// cut shortens a value that is longer than a reader wants.
+func cut(s string) string {
 	runes := []rune(s)
 	if len(runes) <= longest {
 		return s
