@@ -162,8 +162,8 @@ func TestSources(t *testing.T) {
 func TestBootstrapArgs(t *testing.T) {
 	s := goodSpec()
 	s.Packages = []string{"tcpdump", "systemd"}
-	args := bootstrapArgs(s, "/work/tree")
-	if tail := args[len(args)-2:]; tail[0] != "trixie" || tail[1] != "/work/tree" {
+	args := bootstrapArgs(s, "/somewhere/tree")
+	if tail := args[len(args)-2:]; tail[0] != "trixie" || tail[1] != "/somewhere/tree" {
 		t.Errorf("suite and tree are %q", tail)
 	}
 	i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "--include=") })
