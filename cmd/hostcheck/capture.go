@@ -3,11 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/strongroom/strongroom/internal/atomicfile"
 	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
@@ -56,19 +57,11 @@ func capture(ctx context.Context, stage control.Stage, root, path, output string
 		}
 		return nil
 	}
-	// Beside and renamed, so that a full disk leaves no half recording.
-	tmp, err := os.CreateTemp(filepath.Dir(output), ".capture-*")
-	if err != nil {
-		return &exit{exitUnknown, fmt.Errorf("cannot write capture: %w", err)}
-	}
-	defer os.Remove(tmp.Name())
-	_, err = recorder.WriteTo(tmp)
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), output)
-	}
+	// For its owner alone: redaction knows many secrets and not all.
+	err = atomicfile.Write(output, 0o600, func(w io.Writer) error {
+		_, err := recorder.WriteTo(w)
+		return err
+	})
 	if err != nil {
 		return &exit{exitUnknown, fmt.Errorf("cannot write capture: %w", err)}
 	}

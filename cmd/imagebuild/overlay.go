@@ -1,15 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"github.com/strongroom/strongroom/internal/overlay"
+	"github.com/strongroom/strongroom/internal/atomicfile"
 )
 
 func newOverlayCommand() *cobra.Command {
@@ -43,7 +39,7 @@ overlay_sha256.`,
 			if output == "-" {
 				return tree.WriteTar(c.OutOrStdout())
 			}
-			if err := writeOverlay(output, tree); err != nil {
+			if err := atomicfile.Write(output, 0o644, tree.WriteTar); err != nil {
 				return fmt.Errorf("cannot write the overlay: %w", err)
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "%s  %s\n", digest, output)
@@ -53,22 +49,4 @@ overlay_sha256.`,
 	flags.register(c)
 	c.Flags().StringVarP(&output, "output", "o", "overlay.tar", "`file` to write, - for standard output")
 	return c
-}
-
-// writeOverlay writes beside the name and renames: whoever finds the file finds all of it.
-func writeOverlay(name string, tree *overlay.Tree) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	err = errors.Join(tree.WriteTar(io.Writer(f)), f.Chmod(0o644), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
 }

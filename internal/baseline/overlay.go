@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/overlay"
 )
 
@@ -69,9 +68,4 @@ func (b *Baseline) Overlay() (*overlay.Tree, error) {
 		return nil, err
 	}
 	return tree, nil
-}
-
-// Rendered gives the fragments of one resource; the check engine compares them with the host.
-func (b *Baseline) Rendered(r control.Resource) ([]overlay.Fragment, error) {
-	return r.Render(b.Profile)
 }

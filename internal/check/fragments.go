@@ -16,7 +16,7 @@ import (
 // compareFragments looks for the very bytes that a resource renders. It is the same for every
 // kind, so no kind can forget it.
 func compareFragments(b *baseline.Baseline, res control.Resource, h host.Host) []control.Observation {
-	fragments, err := b.Rendered(res)
+	fragments, err := res.Render(b.Profile)
 	if err != nil {
 		return []control.Observation{{Resource: res.Key(), Layer: control.OnDisk, Outcome: control.Unknown, Source: "render", Err: err}}
 	}

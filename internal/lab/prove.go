@@ -5,12 +5,13 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/atomicfile"
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/report"
@@ -122,12 +123,8 @@ func keep(path string, content []byte) error {
 	if path == "" {
 		return nil
 	}
-	part := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".part")
-	if err := os.WriteFile(part, content, 0o644); err != nil {
-		return fmt.Errorf("cannot save the report: %w", err)
-	}
-	if err := os.Rename(part, path); err != nil {
-		os.Remove(part)
+	write := func(w io.Writer) error { _, err := w.Write(content); return err }
+	if err := atomicfile.Write(path, 0o644, write); err != nil {
 		return fmt.Errorf("cannot save the report: %w", err)
 	}
 	return nil

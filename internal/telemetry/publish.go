@@ -1,12 +1,11 @@
 package telemetry
 
 import (
-	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 
+	"github.com/strongroom/strongroom/internal/atomicfile"
 	"github.com/strongroom/strongroom/internal/report"
 )
 
@@ -27,20 +26,9 @@ func Publish(d *report.Document, log *slog.Logger) error {
 }
 
 // WriteReport replaces a report file. A reader sees the old report or the new one.
-func WriteReport(path string, d *report.Document) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".report.*")
-	if err != nil {
+func WriteReport(path string, d *report.Document) error {
+	if err := atomicfile.Write(path, 0o644, func(w io.Writer) error { return report.WriteJSON(w, d) }); err != nil {
 		return fmt.Errorf("cannot publish the report: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-			err = fmt.Errorf("cannot publish the report: %w", err)
-		}
-	}()
-	err = report.WriteJSON(f, d)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
