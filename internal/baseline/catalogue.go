@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/resource"
+	"github.com/strongroom/strongroom/internal/server"
 )
 
 // Catalogue is every control that we know, before a profile selects and resolves some of them.
@@ -228,7 +230,12 @@ func (c *Catalogue) validate() []error {
 			errs = append(errs, fmt.Errorf("default of %w", err))
 		}
 	}
+	words := server.Products[0].Words()
+	maps.Copy(words, params)
 	for _, e := range c.entries {
+		if _, err := e.control(words); err != nil {
+			errs = append(errs, fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err))
+		}
 		for name := range e.when {
 			if _, ok := params[name]; !ok && !slices.Contains(profileFields, name) {
 				errs = append(errs, fmt.Errorf("%s: control %q: when names %q, which is neither a parameter nor one of %s",
@@ -236,7 +243,7 @@ func (c *Catalogue) validate() []error {
 			}
 		}
 		for _, n := range e.resources {
-			if _, err := decodeResource(n, params); err != nil {
+			if _, err := decodeResource(n, words); err != nil {
 				errs = append(errs, inFile(e.file, err))
 			}
 		}

@@ -44,6 +44,7 @@ func TestMistakesNameFileAndLine(t *testing.T) {
 		"unknown kind":              {"- sysctl:", "- sysctll:", "memory.yaml:12:", `unknown kind "sysctll"`},
 		"two kinds in one entry":    {"- sysctl:", "- swap: {}\n        sysctl:", "memory.yaml:12:", "one kind"},
 		"unknown parameter":         {"${size}", "${sise}", "memory.yaml:12:", "${sise}"},
+		"unknown word of a title":   {"title: An example", "title: Of ${server.nam}", "memory.yaml:5:", "${server.nam}"},
 		"nonsense value":            {"vm.swappiness", "vm swappiness", "memory.yaml:12:", "is not a sysctl"},
 		"id of one word":            {"memory-example-one", "memory", "memory.yaml:5:", "slug"},
 		"severity":                  {"severity: must", "severity: may", "memory.yaml:5:", "neither must nor should"},

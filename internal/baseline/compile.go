@@ -9,11 +9,12 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/server"
 )
 
 // Known values of a profile's fields. A value that is not here would select nothing by mistake.
 var (
-	Servers       = []string{"vault"}
+	Servers       = []string{"vault"} // openbao comes with its units
 	Platforms     = []string{"cloud", "vm", "metal"}
 	Layouts       = []string{"sealed"}
 	Distributions = []string{"debian/trixie", "debian/bookworm"}
@@ -33,18 +34,22 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 	if err != nil {
 		return nil, err
 	}
+	words, err := words(resolved)
+	if err != nil {
+		return nil, err
+	}
 	b := &Baseline{Profile: resolved}
 	keys := map[control.Key]string{}
 	for _, e := range c.entries {
 		if !e.applies(resolved) {
 			continue
 		}
-		ctl := control.Control{
-			ID: e.id, Family: e.family, Title: e.title, Severity: e.severity, Stage: e.stage,
-			Guide: e.guide, Refs: e.refs, Rationale: e.rationale, Fix: e.fix,
+		ctl, err := e.control(words)
+		if err != nil {
+			return nil, fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err)
 		}
 		for _, n := range e.resources {
-			res, err := decodeResource(n, resolved.Parameters)
+			res, err := decodeResource(n, words)
 			if err != nil {
 				return nil, inFile(e.file, err)
 			}
@@ -64,6 +69,32 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// words are all that a control may write as ${…}: the profile's parameters, and the names of its server.
+func words(p control.Profile) (map[string]string, error) {
+	product, err := server.Find(p.Server)
+	if err != nil {
+		return nil, err
+	}
+	words := product.Words()
+	maps.Copy(words, p.Parameters)
+	return words, nil
+}
+
+// control is the entry with its texts filled in, without resources.
+func (e entry) control(words map[string]string) (control.Control, error) {
+	var errs []error
+	text := func(s string) string {
+		filled, err := fill(s, words)
+		errs = append(errs, err)
+		return filled
+	}
+	c := control.Control{
+		ID: e.id, Family: e.family, Title: text(e.title), Severity: e.severity, Stage: e.stage,
+		Guide: e.guide, Refs: e.refs, Rationale: text(e.rationale), Fix: text(e.fix),
+	}
+	return c, errors.Join(errs...)
 }
 
 func (c *Catalogue) resolve(p control.Profile) (control.Profile, error) {

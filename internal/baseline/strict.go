@@ -87,7 +87,8 @@ func knownKeys(node *yaml.Node, t reflect.Type) error {
 	return nil
 }
 
-var parameterUse = regexp.MustCompile(`\$\{([a-z_]+)\}`)
+// parameterUse is ${memory_lock}, a parameter, or ${server.unit}, a word of the profile's server.
+var parameterUse = regexp.MustCompile(`\$\{([a-z_]+(?:\.[a-z_]+)?)\}`)
 
 // substitute copies a node with ${parameter} filled in. A value that is nothing but a parameter
 // takes that parameter's type, so that ${api_port} is a number where a number is due.
@@ -104,19 +105,27 @@ func substitute(node *yaml.Node, params map[string]string) (*yaml.Node, error) {
 	if node.Kind != yaml.ScalarNode || !strings.Contains(node.Value, "${") {
 		return &out, nil
 	}
-	var missing error
-	out.Value = parameterUse.ReplaceAllStringFunc(node.Value, func(use string) string {
-		name := parameterUse.FindStringSubmatch(use)[1]
-		v, ok := params[name]
-		if !ok {
-			missing = &lineError{node.Line, fmt.Errorf("unknown parameter %s", use)}
-		}
-		return v
-	})
+	var err error
+	if out.Value, err = fill(node.Value, params); err != nil {
+		return nil, &lineError{node.Line, err}
+	}
 	if parameterUse.FindString(node.Value) == node.Value {
 		out.Tag, out.Style = "", 0 // let the value decide, as if it had been written here
 	}
-	return &out, missing
+	return &out, nil
+}
+
+// fill replaces every ${parameter} of a text.
+func fill(text string, params map[string]string) (string, error) {
+	var missing error
+	out := parameterUse.ReplaceAllStringFunc(text, func(use string) string {
+		v, ok := params[parameterUse.FindStringSubmatch(use)[1]]
+		if !ok {
+			missing = fmt.Errorf("unknown parameter %s", use)
+		}
+		return v
+	})
+	return out, missing
 }
 
 // Check reports whether a value is one that the parameter may have.

@@ -41,6 +41,15 @@ type Report struct {
 	Started  time.Time
 	Duration time.Duration
 	Controls []ControlResult
+	Guide    []GuideResult // in the guide's order
+}
+
+// GuideResult says how far one item of the hardening guide is proven.
+type GuideResult struct {
+	Item     control.GuideItem
+	Outcome  control.Outcome // the worst of its controls; not applicable when no host can prove the item
+	Controls []string        // ids of the controls that cite it
+	Reason   string          // of an item that no host can prove
 }
 
 // Identity says which machine and image was judged. Fields that the host does not tell are empty.
@@ -58,6 +67,7 @@ type ControlResult struct {
 	Control      control.Control
 	Outcome      control.Outcome
 	Observations []control.Observation
+	Waiver       *control.Waiver // the waiver that names this control, expired or not
 }
 
 // Run judges a host. digest is that of the baseline's bytes as they were read. A cancelled
