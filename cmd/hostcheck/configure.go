@@ -42,10 +42,14 @@ func configureNode(ctx context.Context) error {
 	if err != nil {
 		return &exit{exitFail, err}
 	}
+	baked, err := configure.BakedFrom(b.Profile.Parameters)
+	if err != nil {
+		return &exit{exitFail, err}
+	}
 	result, err := configure.Run(ctx, configure.Options{
 		Root:        "/",
 		Credentials: credentials,
-		MemoryLock:  b.Profile.Parameters["memory_lock"] == "on",
+		Baked:       baked,
 		Firewall:    configure.Nftables{},
 		Resolve:     configure.Resolver{Proc: "/proc"}.Resolve,
 		Now:         time.Now,

@@ -28,7 +28,7 @@ const (
 type Options struct {
 	Root        string // where / is: "/" on a node
 	Credentials string // $CREDENTIALS_DIRECTORY
-	MemoryLock  bool   // the baseline's parameter memory_lock: Vault locks its memory
+	Baked       Baked  // what the image has decided
 	Firewall    Firewall
 	Resolve     func(addr string) (string, error) // expands a go-sockaddr template
 	Now         func() time.Time
@@ -128,7 +128,7 @@ func (o Options) write(creds node.Credentials, result *Result) error {
 		{TLSCAPath, creds.CA},
 		{TLSCertPath, creds.Cert},
 		{TLSKeyPath, creds.Key.Reveal()},
-		{VaultConfigPath, VaultConfig(*result, o.MemoryLock)},
+		{VaultConfigPath, VaultConfig(*result, o.Baked)},
 	}
 	for _, f := range files {
 		if err := owner.file(o.path(f.path), f.content); err != nil {

@@ -63,7 +63,7 @@ func machine(t *testing.T, creds node.Credentials) (configure.Options, *firewall
 	put(t, root, "etc/group", fmt.Sprintf("root:x:0:\nvaultage:x:7:\nvault:x:%d:\n", os.Getgid()))
 	fw, log := &firewall{}, &bytes.Buffer{}
 	return configure.Options{
-		Root: root, Credentials: nodetest.WriteCredentials(t, creds), Firewall: fw,
+		Root: root, Baked: baked, Credentials: nodetest.WriteCredentials(t, creds), Firewall: fw,
 		Resolve: func(string) (string, error) { return "https://10.0.2.15:8201", nil },
 		Now:     time.Now, Random: strings.NewReader(strings.Repeat("0123456789abcdef", 4)),
 		Log: slog.New(slog.NewTextHandler(log, nil)),
@@ -116,7 +116,7 @@ func TestRunWritesTheNode(t *testing.T) {
 	if got := read(t, o.Root, "run/vault/tls/tls.key"); got != string(creds.Key.Reveal()) {
 		t.Error("the key is not the credential")
 	}
-	if got := read(t, o.Root, "run/vault/vault.hcl"); got != string(configure.VaultConfig(want, false)) {
+	if got := read(t, o.Root, "run/vault/vault.hcl"); got != string(configure.VaultConfig(want, baked)) {
 		t.Errorf("vault.hcl is\n%s", got)
 	}
 	if fw.elements("monitoring4") != 1 || fw.elements("egress6") != 0 {

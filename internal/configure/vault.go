@@ -17,8 +17,10 @@ import (
 //   - no redact_*: the join compares versions and follows the leader's address, and only the
 //     firewall's api_clients can ask;
 //   - no tls_cipher_suites: Go's own choice is kept current, a list here would not be;
-//   - no plugin_directory, no lease times: the operator's decisions, made through the API.
-func VaultConfig(r Result, memoryLock bool) []byte {
+//   - no plugin_directory: there is nothing in the image that could lie in it.
+//
+// What the server would do anyway (user lockout) is said aloud, so that an upgrade cannot change it unseen.
+func VaultConfig(r Result, baked Baked) []byte {
 	f := hclwrite.NewEmptyFile()
 	body := f.Body()
 	body.AppendUnstructuredTokens(hclwrite.Tokens{{
@@ -31,9 +33,13 @@ func VaultConfig(r Result, memoryLock bool) []byte {
 	set(body, "api_addr", r.APIAddr)
 	set(body, "cluster_addr", r.ClusterAddr)
 	// Since 1.20 Vault refuses Raft storage when nobody has decided.
-	body.SetAttributeValue("disable_mlock", cty.BoolVal(!memoryLock))
+	body.SetAttributeValue("disable_mlock", cty.BoolVal(!baked.MemoryLock))
 	body.SetAttributeValue("ui", cty.False)
 	set(body, "log_level", "info")
+	set(body, "default_lease_ttl", baked.DefaultLeaseTTL)
+	set(body, "max_lease_ttl", baked.MaxLeaseTTL)
+	// Vault 1.21.1 warns that it does not know the key, and starts; releases that fixed CVE-2026-5006 do.
+	body.SetAttributeValue("deny_slash_in_templated_paths", cty.True)
 
 	body.AppendNewline()
 	storage := body.AppendNewBlock("storage", []string{"raft"}).Body()
@@ -47,11 +53,18 @@ func VaultConfig(r Result, memoryLock bool) []byte {
 	set(listener, "cluster_address", "[::]:8201")
 	set(listener, "tls_cert_file", TLSCertPath)
 	set(listener, "tls_key_file", TLSKeyPath)
-	set(listener, "tls_min_version", "tls12")
+	set(listener, "tls_min_version", baked.TLSMinVersion)
 	headers := listener.AppendNewBlock("custom_response_headers", nil).Body()
 	headers.SetAttributeValue("default", cty.ObjectVal(map[string]cty.Value{
 		"Strict-Transport-Security": cty.TupleVal([]cty.Value{cty.StringVal("max-age=31536000")}),
 	}))
+
+	body.AppendNewline()
+	lockout := body.AppendNewBlock("user_lockout", []string{"all"}).Body()
+	set(lockout, "lockout_threshold", "5")
+	set(lockout, "lockout_duration", "15m")
+	set(lockout, "lockout_counter_reset", "15m")
+	lockout.SetAttributeValue("disable_lockout", cty.False)
 
 	body.AppendNewline()
 	telemetry := body.AppendNewBlock("telemetry", nil).Body()

@@ -21,8 +21,12 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/strongroom/strongroom/internal/check/checktest"
 	"github.com/strongroom/strongroom/internal/configure"
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host/hosttest"
 	"github.com/strongroom/strongroom/internal/node/nodetest"
+	"github.com/strongroom/strongroom/internal/resource"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -32,9 +36,13 @@ var rendered = configure.Result{
 	APIAddr: "https://vault-1.example.net:8200", ClusterAddr: "https://[2001:db8::1]:8201",
 }
 
+var baked = configure.Baked{TLSMinVersion: "tls12", DefaultLeaseTTL: "1h", MaxLeaseTTL: "24h"}
+
 func TestVaultConfigGolden(t *testing.T) {
 	for _, memoryLock := range []bool{false, true} {
-		got := configure.VaultConfig(rendered, memoryLock)
+		with := baked
+		with.MemoryLock = memoryLock
+		got := configure.VaultConfig(rendered, with)
 		path := filepath.Join("testdata", fmt.Sprintf("vault_memory_lock_%t.hcl", memoryLock))
 		if *update {
 			if err := os.WriteFile(path, got, 0o644); err != nil {
@@ -56,7 +64,7 @@ func TestVaultConfigGolden(t *testing.T) {
 func TestVaultConfigQuoting(t *testing.T) {
 	r := rendered
 	r.ClusterName = `a"b\c`
-	src := configure.VaultConfig(r, true)
+	src := configure.VaultConfig(r, configure.Baked{MemoryLock: true})
 	file, diags := hclsyntax.ParseConfig(src, "vault.hcl", hcl.InitialPos)
 	if diags.HasErrors() {
 		t.Fatalf("HCL 2: %v\n%s", diags, src)
@@ -74,6 +82,43 @@ func TestVaultConfigQuoting(t *testing.T) {
 	}
 	if old.ClusterName != r.ClusterName || old.DisableMlock {
 		t.Errorf("HCL 1 reads %+v", old)
+	}
+}
+
+// What configure writes is what the controls of the catalogue ask for, whatever the parameters are.
+func TestVaultConfigSatisfiesTheCatalogue(t *testing.T) {
+	for _, parameters := range []map[string]string{
+		nil,
+		{"memory_lock": "on", "tls_min_version": "tls13", "default_lease_ttl": "15m", "max_lease_ttl": "72h"},
+	} {
+		p := checktest.Profile()
+		p.Parameters = parameters
+		b := checktest.Compile(t, p)
+		with, err := configure.BakedFrom(b.Profile.Parameters)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := hosttest.New().File(configure.VaultConfigPath, string(configure.VaultConfig(rendered, with)))
+		judged := 0
+		for _, c := range b.Controls {
+			for _, r := range c.Resources {
+				if _, ok := r.(*resource.VaultConfig); !ok {
+					continue
+				}
+				for _, o := range r.Verify(t.Context(), h, control.StageBoot) {
+					judged++
+					if o.Outcome != control.Pass {
+						t.Errorf("%v: %s: %s: want %s, got %s (%v)", parameters, c.ID, o.Source, o.Want, o.Got, o.Err)
+					}
+				}
+			}
+		}
+		if judged < 50 {
+			t.Errorf("only %d facts were judged", judged)
+		}
+	}
+	if _, err := configure.BakedFrom(map[string]string{"memory_lock": "on"}); err == nil || !strings.Contains(err.Error(), "tls_min_version") {
+		t.Errorf("a baseline without parameters: %v", err)
 	}
 }
 
@@ -102,7 +147,7 @@ func TestVaultAcceptsTheConfig(t *testing.T) {
 		`"/var/lib/vault"`, `"`+filepath.Join(dir, "raft")+`"`,
 		`"/run/vault/tls/`, `"`+dir+"/",
 		`"[::]:8200"`, fmt.Sprintf(`"127.0.0.1:%d"`, api), `"[::]:8201"`, fmt.Sprintf(`"127.0.0.1:%d"`, cluster),
-	).Replace(string(configure.VaultConfig(rendered, false)))
+	).Replace(string(configure.VaultConfig(rendered, baked)))
 	path := filepath.Join(dir, "vault.hcl")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)

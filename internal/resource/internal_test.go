@@ -87,13 +87,13 @@ func FuzzVaultSettings(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for name, values := range settings {
+		for name, values := range settings.byName {
 			if name != strings.ToLower(name) || len(values) == 0 {
 				t.Errorf("%q: %q has %q", content, name, values)
 			}
 		}
 		more, err := vaultSettings([]byte("zz_marker {\n  token = \"x\"\n}\n"+content), "vault.hcl")
-		if err == nil && !slices.Contains(more["zz_marker.token"], "x") {
+		if err == nil && !slices.Contains(more.byName["zz_marker.token"], "x") {
 			t.Errorf("%q hides another block", content)
 		}
 	})

@@ -1,18 +1,13 @@
 package resource
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/convert"
 
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/host"
@@ -22,43 +17,93 @@ import (
 // VaultConfig states what the configuration that Vault will be started with must and must not
 // say. The file is written below /run at boot, so there is nothing to render and nothing to see
 // in a tree.
+//
+// A setting is named by its blocks, labels and key ("listener.tcp.tls_min_version"); "*" stands for
+// any one of them. A block may repeat (two listeners): what is stated must hold in each.
 type VaultConfig struct {
 	Path string `yaml:"path" json:"path"`
 	Name string `yaml:"name" json:"name"` // what these settings are about; unique for the path
-	// Require maps a setting ("disable_mlock", "listener.tcp.tls_min_version") to its value.
+	// Require maps a setting to its value.
 	Require map[string]string `yaml:"require" json:"require,omitempty"`
+	// Match maps a setting, which must be there, to a regular expression for the whole value.
+	Match map[string]string `yaml:"match" json:"match,omitempty"`
+	// AtMost and AtLeast bound a setting, which must be there: a number, or a duration ("768h").
+	AtMost  map[string]string `yaml:"at_most" json:"at_most,omitempty"`
+	AtLeast map[string]string `yaml:"at_least" json:"at_least,omitempty"`
+	// AbsentOr maps a setting whose default is right to the one value that it may say aloud.
+	AbsentOr map[string]string `yaml:"absent_or" json:"absent_or,omitempty"`
 	// Forbid lists settings and blocks that must not appear ("storage.raft.retry_join").
 	Forbid []string `yaml:"forbid" json:"forbid,omitempty"`
+	// Secrets are names that must not carry a value in clear text: as the last name of any setting,
+	// or as NAME=… inside the value of one. Values that look like a secret are refused too.
+	Secrets []string `yaml:"secrets" json:"secrets,omitempty"`
+	// Alone asks that no other configuration file lies in the directory.
+	Alone bool `yaml:"alone" json:"alone,omitempty"`
 }
 
-var settingName = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)*$`)
+var (
+	settingName = regexp.MustCompile(`^([a-z0-9_]+|\*)(\.([a-z0-9_]+|\*))*$`)
+	secretName  = regexp.MustCompile(`^[a-z0-9_]+$`)
+)
 
+// Key implements control.Resource.
 func (v *VaultConfig) Key() control.Key {
 	return control.Key{Kind: "vault_config", Name: v.Path + "#" + v.Name}
 }
 
+// Validate implements control.Resource.
 func (v *VaultConfig) Validate() error {
 	var r require
 	r.that(path.IsAbs(v.Path) && path.Clean(v.Path) == v.Path, "path %q is not absolute and clean", v.Path)
 	r.that(slugName.MatchString(v.Name), "name %q is not a slug", v.Name)
-	r.that(len(v.Require)+len(v.Forbid) > 0, "nothing is required or forbidden")
-	for _, name := range slices.Concat(slices.Sorted(maps.Keys(v.Require)), v.Forbid) {
-		r.that(settingName.MatchString(name), "setting %q is not dotted lower-case names (like listener.tcp.tls_disable)", name)
+	stated := map[string]string{}
+	state := func(how string, settings map[string]string, check func(name, value string)) {
+		for _, name := range slices.Sorted(maps.Keys(settings)) {
+			r.that(settingName.MatchString(name), "setting %q is not dotted lower-case names (like listener.tcp.tls_disable)", name)
+			before, twice := stated[name]
+			// Two bounds make a range.
+			r.that(!twice || before == "at_least" && how == "at_most", "%s is both in %s and in %s", name, before, how)
+			stated[name] = how
+			check(name, settings[name])
+		}
 	}
-	for _, f := range v.Forbid {
-		_, both := v.Require[f]
-		r.that(!both, "%s is both required and forbidden", f)
+	text := func(string, string) {}
+	number := func(name, value string) {
+		_, ok := amount(value)
+		r.that(ok, "%s: %q is neither a number nor a duration (like 768h)", name, value)
 	}
+	state("require", v.Require, text)
+	state("absent_or", v.AbsentOr, text)
+	state("at_least", v.AtLeast, number)
+	state("at_most", v.AtMost, number)
+	state("match", v.Match, func(name, value string) {
+		_, err := whole(value)
+		r.that(err == nil, "%s: %v", name, err)
+	})
+	forbidden := map[string]string{}
+	for _, name := range v.Forbid {
+		forbidden[name] = ""
+	}
+	state("forbid", forbidden, text)
+	for _, name := range v.Secrets {
+		r.that(secretName.MatchString(name), "secret %q is not a lower-case name (like secret_key)", name)
+	}
+	r.that(len(stated)+len(v.Secrets) > 0 || v.Alone, "nothing is required or forbidden")
 	return r.err()
 }
 
+// Render implements control.Resource.
 func (v *VaultConfig) Render(control.Profile) ([]overlay.Fragment, error) { return nil, nil }
 
+// Verify implements control.Resource.
 func (v *VaultConfig) Verify(_ context.Context, h host.Host, stage control.Stage) []control.Observation {
 	if !stage.Runs() {
 		return nil
 	}
 	o := effective(v.Key())
+	if v.Alone {
+		v.verifyAlone(o, h)
+	}
 	content, err := h.ReadFile(v.Path)
 	if err != nil {
 		o.missing(v.Path, "a configuration", err)
@@ -69,84 +114,107 @@ func (v *VaultConfig) Verify(_ context.Context, h host.Host, stage control.Stage
 		o.unknown(v.Path, "valid HCL", err)
 		return o.out
 	}
-	for _, k := range slices.Sorted(maps.Keys(v.Require)) {
-		got := found[k]
-		if len(got) == 0 {
-			got = []string{"not set"}
-		}
-		// A block may repeat (two listeners); the setting must hold in each.
-		ok := true
-		for _, g := range got {
-			ok = ok && g == v.Require[k]
-		}
-		o.judge(v.Path+" "+k, v.Require[k], strings.Join(got, ", "), ok)
+	v.judgeAll(o, found, v.Require, "", func(want, got string) bool { return got == want })
+	v.judgeAll(o, found, v.Match, "matches ", func(want, got string) bool {
+		re, err := whole(want)
+		return err == nil && re.MatchString(got)
+	})
+	v.judgeAll(o, found, v.AtLeast, "at least ", func(want, got string) bool { return compareAmounts(got, want, 1) })
+	v.judgeAll(o, found, v.AtMost, "at most ", func(want, got string) bool { return compareAmounts(got, want, -1) })
+	for _, name := range slices.Sorted(maps.Keys(v.AbsentOr)) {
+		want, got := v.AbsentOr[name], found.values(name)
+		ok := !slices.ContainsFunc(got, func(g string) bool { return g != want })
+		o.judge(v.Path+" "+name, "not set, or "+want, cmp.Or(strings.Join(got, ", "), "not set"), ok)
 	}
-	for _, k := range v.Forbid {
+	for _, name := range v.Forbid {
 		got := "not set"
-		for _, name := range slices.Sorted(maps.Keys(found)) {
-			if name == k || strings.HasPrefix(name, k+".") {
-				got = name + " is set" // the value may be a secret
-				break
-			}
+		if set := found.below(name); set != "" {
+			got = set + " is set" // the value may be a secret
 		}
-		o.equal(v.Path+" "+k, "not set", got)
+		o.equal(v.Path+" "+name, "not set", got)
+	}
+	if len(v.Secrets) > 0 {
+		v.verifySecrets(o, found)
 	}
 	return o.out
 }
 
-// vaultSettings flattens a configuration to dotted names in lower case: Vault's own parser does not
-// tell upper from lower case. A block contributes its type and labels; a block without attributes is
-// there with the value "". An attribute that holds an object is to Vault the same as a block.
-func vaultSettings(content []byte, name string) (map[string][]string, error) {
-	file, diags := hclsyntax.ParseConfig(content, path.Base(name), hcl.InitialPos)
-	if diags.HasErrors() {
-		return nil, fmt.Errorf("cannot parse: %s", diags.Error())
-	}
-	out := settings{}
-	out.body(file.Body.(*hclsyntax.Body), "")
-	return out, nil
-}
-
-type settings map[string][]string
-
-func (s settings) add(name, value string) {
-	name = strings.ToLower(name)
-	s[name] = append(s[name], value)
-}
-
-func (s settings) body(body *hclsyntax.Body, prefix string) {
-	for name, attr := range body.Attributes {
-		v, diags := attr.Expr.Value(nil)
-		if diags.HasErrors() {
-			s.add(prefix+name, "not a constant") // Vault's configuration has no other kind
-			continue
+// judgeAll compares settings that must be there, in each block that can hold them.
+func (v *VaultConfig) judgeAll(o *observe, found settings, stated map[string]string, words string, holds func(want, got string) bool) {
+	for _, name := range slices.Sorted(maps.Keys(stated)) {
+		got, want := found.values(name), stated[name]
+		ok := true
+		for _, g := range got {
+			ok = ok && holds(want, g)
 		}
-		s.value(prefix+name, v)
-	}
-	for _, block := range body.Blocks {
-		name := prefix + strings.Join(append([]string{block.Type}, block.Labels...), ".")
-		if len(block.Body.Attributes)+len(block.Body.Blocks) == 0 {
-			s.add(name, "")
+		if missing := found.blocksOf(name) - len(got); len(got) == 0 || missing > 0 {
+			got, ok = append(slices.Clone(got), "not set"), false
 		}
-		s.body(block.Body, name+".")
+		o.judge(v.Path+" "+name, words+want, strings.Join(got, ", "), ok)
 	}
 }
 
-func (s settings) value(name string, v cty.Value) {
-	if text, err := convert.Convert(v, cty.String); err == nil && !text.IsNull() && text.IsKnown() {
-		s.add(name, text.AsString())
+// verifyAlone looks for other files that Vault would merge, were it pointed at the directory.
+func (v *VaultConfig) verifyAlone(o *observe, h host.Host) {
+	dir := path.Dir(v.Path)
+	want := "no other .hcl or .json"
+	names, err := h.ReadDir(dir)
+	if err != nil {
+		o.missing(dir, want, err)
 		return
 	}
-	if v.IsNull() || !v.IsKnown() || !v.CanIterateElements() || v.LengthInt() == 0 {
-		s.add(name, "a "+v.Type().FriendlyName())
-		return
-	}
-	for elements := v.ElementIterator(); elements.Next(); {
-		key, element := elements.Element()
-		if v.Type().IsObjectType() {
-			s.value(name+"."+key.AsString(), element)
-			continue
+	got := want
+	for _, name := range names {
+		if extension := strings.ToLower(path.Ext(name)); name != path.Base(v.Path) && (extension == ".hcl" || extension == ".json") {
+			got = join(got, want, name)
 		}
-		s.value(name, element)
 	}
+	o.equal(dir, want, got)
+}
+
+// whole compiles an expression for a whole value.
+func whole(expression string) (*regexp.Regexp, error) {
+	return regexp.Compile("^(?:" + expression + ")$")
+}
+
+// amount reads a number, or a duration as Vault reads them, in seconds.
+func amount(text string) (total float64, ok bool) {
+	rest := text
+	for rest != "" {
+		digits := strings.IndexFunc(rest, func(c rune) bool { return c < '0' || c > '9' })
+		if digits < 0 {
+			digits = len(rest)
+		}
+		if digits == 0 || digits > 12 {
+			return 0, false
+		}
+		var n float64
+		for _, c := range rest[:digits] {
+			n = n*10 + float64(c-'0')
+		}
+		if rest = rest[digits:]; rest == "" {
+			return n, total == 0 && digits == len(text) // a number alone
+		}
+		unit := ""
+		for _, u := range []string{"ms", "s", "m", "h", "d"} {
+			if strings.HasPrefix(rest, u) {
+				unit = u
+				break
+			}
+		}
+		if unit == "" {
+			return 0, false
+		}
+		total += n * map[string]float64{"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
+		rest = rest[len(unit):]
+	}
+	return total, text != ""
+}
+
+// compareAmounts reports whether got lies on the allowed side of the bound, or on it. What cannot be
+// read lies on neither.
+func compareAmounts(got, bound string, side int) bool {
+	g, ok := amount(got)
+	b, _ := amount(bound)
+	return ok && cmp.Compare(g, b)*side >= 0
 }

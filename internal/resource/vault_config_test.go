@@ -1,6 +1,7 @@
 package resource_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/control"
@@ -52,4 +53,52 @@ func TestVaultConfig(t *testing.T) {
 	}
 	expect(t, v, hosttest.New(), control.Fail, "want a configuration, got absent")
 	expect(t, v, hosttest.New().FailFile("/run/vault/vault.hcl", errDenied), control.Unknown, "permission denied")
+}
+
+func TestVaultConfigComparisons(t *testing.T) {
+	v := &resource.VaultConfig{Path: "/run/vault/vault.hcl", Name: "x",
+		Match:    map[string]string{"api_addr": "https://.+"},
+		AtMost:   map[string]string{"max_lease_ttl": "24h"},
+		AtLeast:  map[string]string{"listener.tcp.n": "5"},
+		AbsentOr: map[string]string{"listener.*.telemetry.open": "false"},
+		Forbid:   []string{"seal.*.pin"},
+		Secrets:  []string{"secret_key"}}
+	const good = "api_addr = \"https://x\"\nmax_lease_ttl = \"1d\"\nlistener \"tcp\" {\n n = 5\n}\n"
+	for name, c := range map[string]struct {
+		config string
+		want   control.Outcome
+		text   string
+	}{
+		"as it should be":            {good, control.Pass, "max_lease_ttl: want at most 24h, got 1d"},
+		"said aloud":                 {good + "listener \"unix\" {\n telemetry {\n  open = false\n }\n}\n", control.Pass, "want not set, or false, got false"},
+		"open on one listener":       {good + "listener \"unix\" {\n telemetry {\n  open = true\n }\n}\n", control.Fail, "want not set, or false, got true"},
+		"not in each block":          {good + "listener \"tcp\" {\n m = 1\n}\n", control.Fail, "want at least 5, got 5, not set"},
+		"not in each block, as JSON": {good + "listener = [{ tcp = { m = 1 } }]\n", control.Fail, "want at least 5, got 5, not set"},
+		"too little":                 {strings.Replace(good, "5", "4", 1), control.Fail, "want at least 5, got 4"},
+		"one second too long":        {strings.Replace(good, `"1d"`, `"24h1s"`, 1), control.Fail, "got 24h1s"},
+		"seconds":                    {strings.Replace(good, `"1d"`, `86400`, 1), control.Pass, "got 86400"},
+		"no duration":                {strings.Replace(good, `"1d"`, `"for ever"`, 1), control.Fail, "got for ever"},
+		"a name that goes on":        {strings.Replace(good, "https://x", "http://x#https://", 1), control.Fail, "want matches https://.+"},
+		"forbidden in any":           {good + "seal \"pkcs11\" {\n pin = \"x\"\n}\n", control.Fail, "seal.pkcs11.pin is set"},
+		"a secret somewhere":         {good + "seal \"awskms\" {\n secret_key = \"hush\"\n}\n", control.Fail, "seal.awskms.secret_key is set"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			expect(t, v, hosttest.New().File("/run/vault/vault.hcl", c.config), c.want, c.text)
+		})
+	}
+	for name, wrong := range map[string]*resource.VaultConfig{
+		"no bound":               {Path: "/x", Name: "x", AtMost: map[string]string{"a": "soon"}},
+		"no expression":          {Path: "/x", Name: "x", Match: map[string]string{"a": "("}},
+		"stated twice":           {Path: "/x", Name: "x", Match: map[string]string{"a": "b"}, Forbid: []string{"a"}},
+		"half a wildcard":        {Path: "/x", Name: "x", Forbid: []string{"listener.t*p"}},
+		"a secret with a dot":    {Path: "/x", Name: "x", Secrets: []string{"seal.pin"}},
+		"a bound and its parent": {Path: "/x", Name: "x", AtMost: map[string]string{"a": "1"}, Require: map[string]string{"a": "1"}},
+	} {
+		if wrong.Validate() == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+	if err := v.Validate(); err != nil {
+		t.Error(err)
+	}
 }

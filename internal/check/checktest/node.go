@@ -67,8 +67,15 @@ func Tree(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 const vaultPID = 812
 
 // VaultConfig is what hostcheck-configure writes, as far as the catalogue looks at it.
-const VaultConfig = `ui = false
+const VaultConfig = `cluster_name = "prod-eu1"
+api_addr = "https://vault-1.example.net:8200"
+cluster_addr = "https://10.1.2.3:8201"
+ui = false
 disable_mlock = true
+log_level = "info"
+default_lease_ttl = "1h"
+max_lease_ttl = "24h"
+deny_slash_in_templated_paths = true
 storage "raft" {
   path = "/var/lib/vault"
 }
@@ -77,6 +84,16 @@ listener "tcp" {
   tls_cert_file = "/run/vault/tls/tls.crt"
   tls_key_file = "/run/vault/tls/tls.key"
   tls_min_version = "tls12"
+}
+user_lockout "all" {
+  lockout_threshold = "5"
+  lockout_duration = "15m"
+  lockout_counter_reset = "15m"
+  disable_lockout = false
+}
+telemetry {
+  prometheus_retention_time = "24h"
+  disable_hostname = true
 }
 `
 

@@ -1,10 +1,13 @@
 # Written at each boot by hostcheck configure, from the credential strongroom.node.hcl.
-cluster_name  = "prod-eu1"
-api_addr      = "https://vault-1.example.net:8200"
-cluster_addr  = "https://[2001:db8::1]:8201"
-disable_mlock = true
-ui            = false
-log_level     = "info"
+cluster_name                  = "prod-eu1"
+api_addr                      = "https://vault-1.example.net:8200"
+cluster_addr                  = "https://[2001:db8::1]:8201"
+disable_mlock                 = true
+ui                            = false
+log_level                     = "info"
+default_lease_ttl             = "1h"
+max_lease_ttl                 = "24h"
+deny_slash_in_templated_paths = true
 
 storage "raft" {
   path    = "/var/lib/vault"
@@ -22,6 +25,13 @@ listener "tcp" {
       Strict-Transport-Security = ["max-age=31536000"]
     }
   }
+}
+
+user_lockout "all" {
+  lockout_threshold     = "5"
+  lockout_duration      = "15m"
+  lockout_counter_reset = "15m"
+  disable_lockout       = false
 }
 
 telemetry {

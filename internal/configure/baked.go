@@ -1,0 +1,28 @@
+package configure
+
+import "fmt"
+
+// Baked is what the image has decided about the server's configuration: parameters of the
+// baseline, so that what configure writes is what the controls ask for.
+type Baked struct {
+	MemoryLock      bool   // the server locks its memory
+	TLSMinVersion   string // "tls12"
+	DefaultLeaseTTL string // "1h"
+	MaxLeaseTTL     string // "24h"
+}
+
+// BakedFrom takes the parameters of a baseline's profile. One that is missing is an error: the image
+// is of another version than this program.
+func BakedFrom(parameters map[string]string) (Baked, error) {
+	for _, name := range []string{"memory_lock", "tls_min_version", "default_lease_ttl", "max_lease_ttl"} {
+		if parameters[name] == "" {
+			return Baked{}, fmt.Errorf("the baseline has no parameter %s: was it baked by another version of strongroom?", name)
+		}
+	}
+	return Baked{
+		MemoryLock:      parameters["memory_lock"] == "on",
+		TLSMinVersion:   parameters["tls_min_version"],
+		DefaultLeaseTTL: parameters["default_lease_ttl"],
+		MaxLeaseTTL:     parameters["max_lease_ttl"],
+	}, nil
+}
