@@ -10,10 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/template"
 
 	sockaddr "github.com/hashicorp/go-sockaddr"
-	socktemplate "github.com/hashicorp/go-sockaddr/template"
 )
 
 // Resolver expands go-sockaddr templates over this machine's interfaces.
@@ -27,32 +25,38 @@ type Resolver struct {
 	Interfaces func() (sockaddr.IfAddrs, error)
 }
 
-// Resolve expands one template.
+// Resolve expands one template. Dot is all interfaces, as in go-sockaddr.
 func (r Resolver) Resolve(text string) (string, error) {
 	all, err := r.interfaces()
 	if err != nil {
 		return "", fmt.Errorf("cannot list interfaces: %w", err)
 	}
-	t, err := template.New("address").Option("missingkey=error").
-		Funcs(socktemplate.SourceFuncs).Funcs(socktemplate.SortFuncs).
-		Funcs(socktemplate.FilterFuncs).Funcs(socktemplate.HelperFuncs).
-		Funcs(template.FuncMap{
-			"GetAllInterfaces":     r.interfaces,
-			"GetDefaultInterfaces": r.defaultInterfaces,
-			"GetPrivateInterfaces": r.privateInterfaces,
-			"GetPublicInterfaces":  r.publicInterfaces,
-			"GetPrivateIP":         func() (string, error) { return firstAddress(r.privateInterfaces()) },
-			"GetPublicIP":          func() (string, error) { return firstAddress(r.publicInterfaces()) },
-			"sort":                 sortInterfaces,
-		}).Parse(text)
-	if err != nil {
-		return "", err
+	return expand(text, all, r.functions())
+}
+
+// functions are go-sockaddr's, under the names that its templates have for them.
+func (r Resolver) functions() map[string]any {
+	return map[string]any{
+		"GetAllInterfaces":     r.interfaces,
+		"GetDefaultInterfaces": r.defaultInterfaces,
+		"GetPrivateInterfaces": r.privateInterfaces,
+		"GetPublicInterfaces":  r.publicInterfaces,
+		"GetPrivateIP":         func() (string, error) { return firstAddress(r.privateInterfaces()) },
+		"GetPrivateIPs":        sockaddr.GetPrivateIPs,
+		"GetPublicIP":          func() (string, error) { return firstAddress(r.publicInterfaces()) },
+		"GetPublicIPs":         sockaddr.GetPublicIPs,
+		"GetInterfaceIP":       sockaddr.GetInterfaceIP,
+		"GetInterfaceIPs":      sockaddr.GetInterfaceIPs,
+		"attr":                 sockaddr.IfAttrs,
+		"exclude":              sockaddr.ExcludeIfs,
+		"include":              sockaddr.IncludeIfs,
+		"join":                 sockaddr.JoinIfAddrs,
+		"limit":                sockaddr.LimitIfAddrs,
+		"math":                 sockaddr.IfAddrsMath,
+		"offset":               sockaddr.OffsetIfAddrs,
+		"sort":                 sortInterfaces,
+		"unique":               sockaddr.UniqueIfAddrsBy,
 	}
-	var out strings.Builder
-	if err := t.Execute(&out, all); err != nil {
-		return "", err
-	}
-	return out.String(), nil
 }
 
 func (r Resolver) interfaces() (sockaddr.IfAddrs, error) {

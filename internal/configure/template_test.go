@@ -36,6 +36,16 @@ func TestResolve(t *testing.T) {
 		"default interfaces, none":   {template: `{{ GetDefaultInterfaces | attr "address" }}`, fails: "no default route"},
 		"by interface, sorted":       {template: `{{ GetAllInterfaces | include "name" "eth0" | sort "size" | attr "address" }}`, want: "10.0.1.5"},
 		"sort that would run ip(8)":  {template: `{{ GetAllInterfaces | sort "size, Default" | attr "address" }}`, fails: "begin with GetDefaultInterfaces"},
+		"joined, with a number":      {template: `{{ GetAllInterfaces | exclude "name" "lo" | offset 1 | limit 2 | join "address" "," }}`, want: "10.0.2.5,8.8.4.4"},
+		"brackets and the dot":       {template: `{{ attr "address" (include "name" "eth0" .) }}`, want: "10.0.1.5"},
+		"a number that is negative":  {template: `{{ limit -1 . }}`, fails: "argument 1 of limit"},
+		"an argument is missing":     {template: `{{ GetAllInterfaces | include "name" }}`, fails: "include takes 3 arguments, not 2"},
+		"a range":                    {template: `{{ range . }}{{ end }}`, fails: "only functions joined by |"},
+		"a variable":                 {template: `{{ $a := GetPrivateIP }}`, fails: "only functions joined by |"},
+		"a method":                   {template: `{{ .Len }}`, fails: "only functions joined by |"},
+		"a function of the language": {template: `{{ printf "x" }}`, fails: "not defined"},
+		"nothing":                    {template: ``, want: ""},
+		"a comment":                  {template: `a{{/* b */}}c`, want: "ac"},
 		"a function that is unknown": {template: `{{ Exec "id" }}`, fails: "not defined"},
 	}
 	// A program named ip in the path would be run by go-sockaddr itself.
@@ -81,4 +91,20 @@ func TestResolve(t *testing.T) {
 
 func address(name, cidr string, flags net.Flags) sockaddr.IfAddr {
 	return sockaddr.IfAddr{SockAddr: sockaddr.MustIPAddr(cidr), Interface: net.Interface{Name: name, Flags: flags}}
+}
+
+func FuzzResolve(f *testing.F) {
+	for _, seed := range []string{"https://{{ GetPrivateIP }}:8201", `{{ GetAllInterfaces | include "type" "IPv4" | sort "size" | limit 1 | attr "address" }}`,
+		`{{ math "network" "+5" . | join "address" " " }}`, "{{ range . }}", "{{/* */}}", "{{", "{{ unique \"name\" (offset -1 .) }}"} {
+		f.Add(seed)
+	}
+	r := configure.Resolver{Proc: f.TempDir(), Interfaces: func() (sockaddr.IfAddrs, error) {
+		return sockaddr.IfAddrs{address("eth0", "10.0.1.5/24", net.FlagUp), address("eth1", "8.8.4.4/24", net.FlagUp)}, nil
+	}}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := r.Resolve(text)
+		if err != nil && got != "" {
+			t.Errorf("%q with error %v", got, err)
+		}
+	})
 }
