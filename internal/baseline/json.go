@@ -12,6 +12,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/resource"
+	"github.com/strongroom/strongroom/internal/strictjson"
 )
 
 // Schema names the format of the baseline. The number rises when an older hostcheck could
@@ -125,9 +126,20 @@ func DecodeBytes(raw []byte) (*Baseline, string, error) {
 		return nil, "", fmt.Errorf("cannot decode baseline: schema %q is not %s", head.Schema, Schema)
 	}
 	var doc document
-	if err := decodeJSON(raw, &doc); err != nil {
+	err := strictjson.Object(bytes.NewReader(raw), map[string]any{
+		"schema":  &doc.Schema,
+		"profile": &doc.Profile,
+		"controls": strictjson.Each(func(d *json.Decoder) error {
+			var c controlJSON
+			err := d.Decode(&c)
+			doc.Controls = append(doc.Controls, c)
+			return err
+		}),
+	})
+	if err != nil {
 		return nil, "", fmt.Errorf("cannot decode baseline: %w", err)
 	}
+	var fields strictjson.Decoder
 	b := &Baseline{Profile: doc.Profile}
 	for _, j := range doc.Controls {
 		c := control.Control{
@@ -142,7 +154,7 @@ func DecodeBytes(raw []byte) (*Baseline, string, error) {
 			if !ok {
 				return nil, "", fmt.Errorf("control %s has a resource of kind %q: %w", j.ID, rj.Kind, ErrNewer)
 			}
-			if err := decodeJSON(rj.Fields, r); err != nil {
+			if err := fields.Decode(rj.Fields, r); err != nil {
 				return nil, "", fmt.Errorf("cannot decode %s of control %s: %w", rj.Kind, j.ID, err)
 			}
 			if err := r.Validate(); err != nil {
@@ -162,9 +174,3 @@ func DecodeBytes(raw []byte) (*Baseline, string, error) {
 var ErrNewer = errors.New("the baseline is from a newer version; use the hostcheck of the image that it came with")
 
 const maxSize = 8 << 20
-
-func decodeJSON(raw []byte, target any) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	return d.Decode(target)
-}

@@ -18,9 +18,13 @@ type snapshot struct {
 	stat  memo[host.FileInfo]
 	names memo[[]string]
 
+	derived memo[any]
+
 	mu    sync.Mutex
 	units map[string]unitAnswer
 }
+
+var _ host.Deriver = (*snapshot)(nil)
 
 type unitAnswer struct {
 	unit host.Unit
@@ -38,6 +42,12 @@ func (s *snapshot) Stat(p string) (host.FileInfo, error) { return s.stat.get(p, 
 
 // ReadDir implements host.Host.
 func (s *snapshot) ReadDir(p string) ([]string, error) { return s.names.get(p, s.Host.ReadDir) }
+
+// Derived implements host.Deriver.
+func (s *snapshot) Derived(key string, compute func() any) any {
+	v, _ := s.derived.get(key, func(string) (any, error) { return compute(), nil })
+	return v
+}
 
 // Unit implements host.Host. An asker that ran out of time learned nothing about the unit, so that
 // answer is not kept; nobody waits for another's question, which has that other's time-out.

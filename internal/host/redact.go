@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // A capture leaves the machine: it goes into bug reports and test fixtures. What looks like a secret is
@@ -57,35 +58,40 @@ func redactHash(field string) string {
 	case "", "*", "x":
 		return field
 	}
-	if method := crypt.FindStringSubmatch(locked); method != nil {
+	if method := crypt().FindStringSubmatch(locked); method != nil {
 		return marks + "$" + method[1] + "$" + redacted
 	}
 	return marks + redacted
 }
 
+// pattern is compiled on first use: only a recording needs them, and a verification has no memory to spare.
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
+
 var (
-	crypt = regexp.MustCompile(`\$(1|2[abxy]?|5|6|7|y|gy|md5|sha1|argon2(?:i|d|id)|pbkdf2[a-z0-9-]*)\$[./A-Za-z0-9=,$+-]{8,}`)
+	crypt = pattern(`\$(1|2[abxy]?|5|6|7|y|gy|md5|sha1|argon2(?:i|d|id)|pbkdf2[a-z0-9-]*)\$[./A-Za-z0-9=,$+-]{8,}`)
 	// A block that was cut off has no END line, and its secret is no less of one.
-	privateKey = regexp.MustCompile(`(?s)(-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----).*?(-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)`)
+	privateKey = pattern(`(?s)(-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----).*?(-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)`)
 	// Service, batch, recovery tokens of Vault and OpenBao, and the short forms from before 1.10.
-	vaultToken = regexp.MustCompile(`\b(?:(hv[sbr])\.[A-Za-z0-9_-]{20,}|([sbr])\.[A-Za-z0-9]{24,})`)
+	vaultToken = pattern(`\b(?:(hv[sbr])\.[A-Za-z0-9_-]{20,}|([sbr])\.[A-Za-z0-9]{24,})`)
 	// key = "value" of HCL and JSON, key=value of environments, where the key's name tells.
-	assignment = regexp.MustCompile(`(?i)([a-z0-9_.-]*(?:passw(?:or)?d|passphrase|secret|secret_?(?:access_?)?key|token|api_?key|access_?key|private_?key)s?"?\s*[:=]\s*)("[^"\n]+"|[^\s"',;{}\[\]]{8,})`)
+	assignment = pattern(`(?i)([a-z0-9_.-]*(?:passw(?:or)?d|passphrase|secret|secret_?(?:access_?)?key|token|api_?key|access_?key|private_?key)s?"?\s*[:=]\s*)("[^"\n]+"|[^\s"',;{}\[\]]{8,})`)
 	// user:password@ of a URL.
-	userinfo = regexp.MustCompile(`(://[^/\s:@]*):[^/\s@]+@`)
+	userinfo = pattern(`(://[^/\s:@]*):[^/\s@]+@`)
 	// Credentials with their value, on the kernel command line and in a unit file.
-	credential = regexp.MustCompile(`((?:systemd\.set_credential(?:_binary)?|SetCredential(?:Encrypted)?)=[^:\s]+):\S+`)
+	credential = pattern(`((?:systemd\.set_credential(?:_binary)?|SetCredential(?:Encrypted)?)=[^:\s]+):\S+`)
 )
 
 // redactText replaces secrets that are known by their shape, in any text.
 func redactText(s string) string {
-	s = privateKey.ReplaceAllString(s, "$1\n"+redacted+"\n$2")
-	s = vaultToken.ReplaceAllString(s, "$1$2."+redacted)
-	s = crypt.ReplaceAllString(s, fmt.Sprintf("$$${1}$$%s", redacted))
-	s = credential.ReplaceAllString(s, "$1:"+redacted)
-	s = userinfo.ReplaceAllString(s, "$1:"+redacted+"@")
-	return assignment.ReplaceAllStringFunc(s, func(match string) string {
-		m := assignment.FindStringSubmatch(match)
+	s = privateKey().ReplaceAllString(s, "$1\n"+redacted+"\n$2")
+	s = vaultToken().ReplaceAllString(s, "$1$2."+redacted)
+	s = crypt().ReplaceAllString(s, fmt.Sprintf("$$${1}$$%s", redacted))
+	s = credential().ReplaceAllString(s, "$1:"+redacted)
+	s = userinfo().ReplaceAllString(s, "$1:"+redacted+"@")
+	return assignment().ReplaceAllStringFunc(s, func(match string) string {
+		m := assignment().FindStringSubmatch(match)
 		if value := strings.Trim(m[2], `"`); strings.HasPrefix(value, "/") || strings.Contains(value, redacted) {
 			return match // the path of a secret is no secret, and checks ask for it
 		}

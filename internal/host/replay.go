@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+
+	"github.com/strongroom/strongroom/internal/strictjson"
 )
 
 // Recording is a host that answers from what a Recorder wrote. It is safe for concurrent use.
@@ -18,24 +20,31 @@ var _ Host = (*Recording)(nil)
 
 // Replay reads a recording. A question that it has no answer to gives ErrNotRecorded.
 func Replay(r io.Reader) (*Recording, error) {
-	decoder := json.NewDecoder(r)
-	decoder.DisallowUnknownFields()
-	var c capture
-	if err := decoder.Decode(&c); err != nil {
+	var schema string
+	out := &Recording{answers: map[question]answer{}}
+	err := strictjson.Object(r, map[string]any{
+		"schema": &schema,
+		"host":   &out.about,
+		"answers": strictjson.Each(func(d *json.Decoder) error {
+			var a answer
+			if err := d.Decode(&a); err != nil {
+				return err
+			}
+			if _, ok := out.answers[a.question]; ok {
+				return fmt.Errorf("two answers to %s", a.question)
+			}
+			if (a.Error == nil) == (a.Value == nil) {
+				return fmt.Errorf("%s has not exactly one of value and error", a.question)
+			}
+			out.answers[a.question] = a
+			return nil
+		}),
+	})
+	if err == nil && schema != CaptureSchema {
+		err = fmt.Errorf("schema %q, not %q", schema, CaptureSchema)
+	}
+	if err != nil {
 		return nil, errBadCapture(err)
-	}
-	if c.Schema != CaptureSchema {
-		return nil, errBadCapture(fmt.Errorf("schema %q, not %q", c.Schema, CaptureSchema))
-	}
-	out := &Recording{about: c.Host, answers: make(map[question]answer, len(c.Answers))}
-	for _, a := range c.Answers {
-		if _, ok := out.answers[a.question]; ok {
-			return nil, errBadCapture(fmt.Errorf("two answers to %s", a.question))
-		}
-		if (a.Error == nil) == (a.Value == nil) {
-			return nil, errBadCapture(fmt.Errorf("%s has not exactly one of value and error", a.question))
-		}
-		out.answers[a.question] = a
 	}
 	return out, nil
 }

@@ -22,12 +22,13 @@ const module = "github.com/strongroom/strongroom/"
 // not listed for another is forbidden to it.
 var layers = map[string][]string{
 	"internal/atomicfile": {},
-	"internal/host":       {},
+	"internal/strictjson": {},
+	"internal/host":       {"internal/strictjson"},
 	"internal/overlay":    {},
 	"internal/control":    {"internal/host", "internal/overlay"},
 	"internal/resource":   {"internal/control", "internal/host", "internal/overlay"},
 	"internal/server":     {},
-	"internal/baseline":   {"internal/control", "internal/overlay", "internal/resource", "internal/server"},
+	"internal/baseline":   {"internal/control", "internal/overlay", "internal/resource", "internal/server", "internal/strictjson"},
 	"systemd":             {},
 	"hardening":           {"internal/baseline", "systemd"},
 	"internal/check":      {"internal/baseline", "internal/control", "internal/host", "internal/overlay"},

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // ClusterPort is the port that Raft listens on. It is baked into firewall and listener, so an
@@ -32,7 +33,10 @@ func checkShape(addr string, resolved func(string) error) error {
 	return nil
 }
 
-var hostname = regexp.MustCompile(`^(?i:[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.(?i:[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?))*$`)
+// hostname is compiled on first use: it is 130 KiB, and a verification reads no node config.
+var hostname = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?i:[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.(?i:[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?))*$`)
+})
 
 // CheckURL judges an address that a node advertises: https, a host that others can reach, a
 // port, and nothing else.
@@ -64,7 +68,7 @@ func CheckURL(addr string) error {
 		}
 		return nil
 	}
-	if len(host) > 253 || !hostname.MatchString(host) {
+	if len(host) > 253 || !hostname().MatchString(host) {
 		return fmt.Errorf("%q is neither a host name nor an address", host)
 	}
 	if strings.EqualFold(host, "localhost") {

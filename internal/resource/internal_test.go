@@ -14,7 +14,7 @@ func FuzzSysctlSetting(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, content string) {
-		value, found := sysctlSetting(content, "kernel.sysrq")
+		value, found := parseSysctls(content).value("kernel/sysrq")
 		if value != words(value) || !found && value != "" {
 			t.Errorf("%q gives %q, %v", content, value, found)
 		}
@@ -22,7 +22,7 @@ func FuzzSysctlSetting(f *testing.F) {
 			t.Errorf("%q says nothing of it, and yet %q was found", content, value)
 		}
 		// What stands in front of it in the same file has no say.
-		after, ok := sysctlSetting(content+"\nkernel.sysrq = 5\n", "kernel.sysrq")
+		after, ok := parseSysctls(content + "\nkernel.sysrq = 5\n").value("kernel/sysrq")
 		if !ok || after != "5" {
 			t.Errorf("%q hides a later line: %q, %v", content, after, ok)
 		}

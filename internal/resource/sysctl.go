@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/host"
@@ -76,37 +76,67 @@ func (s *Sysctl) Verify(_ context.Context, h host.Host, stage control.Stage) []c
 
 // verifyOverrides looks for a fragment that systemd-sysctl would read in place of ours or after it.
 func (s *Sysctl) verifyOverrides(o *observe, h host.Host) {
-	winners := map[string]string{} // file name → the path that counts
+	files := host.Derive(h, "sysctl.d", listSysctlFiles)
+	if files.err != nil {
+		o.unknown(files.unreadable, "readable", files.err)
+		return
+	}
+	ours := s.fragmentName()
+	i, found := slices.BinarySearchFunc(files.list, ours, func(f *sysctlFile, name string) int { return strings.Compare(f.name, name) })
+	if found {
+		if at := files.list[i].path; path.Dir(at) != sysctlFragments {
+			o.judge(at, "no file of this name", "replaces "+path.Join(sysctlFragments, ours), false)
+		}
+		i++
+	}
+	parameter := sysctlPath(s.Name)
+	for _, f := range files.list[i:] {
+		settings, err := f.settings()
+		if err != nil {
+			o.unknown(f.path, "readable", err)
+			continue
+		}
+		if value, ok := settings.value(parameter); ok && value != s.Value {
+			o.judge(f.path, s.Name+" = "+s.Value, value, false)
+		}
+	}
+}
+
+// sysctlFiles are the files that systemd-sysctl reads, in its order: by name.
+type sysctlFiles struct {
+	list       []*sysctlFile
+	unreadable string // a directory that could not be listed
+	err        error
+}
+
+// sysctlFile is the one of several files of a name that counts.
+type sysctlFile struct {
+	name, path string
+	settings   func() (sysctlSettings, error) // read on first use
+}
+
+func listSysctlFiles(h host.Host) sysctlFiles {
+	var out sysctlFiles
+	taken := map[string]bool{}
 	for _, dir := range sysctlDirs {
 		names, err := h.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			o.unknown(dir, "readable", err)
-			return
+			return sysctlFiles{unreadable: dir, err: err}
 		}
 		for _, n := range names {
-			if _, taken := winners[n]; !taken && strings.HasSuffix(n, ".conf") {
-				winners[n] = path.Join(dir, n)
+			if taken[n] || !strings.HasSuffix(n, ".conf") {
+				continue
 			}
+			taken[n] = true
+			at := path.Join(dir, n)
+			out.list = append(out.list, &sysctlFile{n, at, sync.OnceValues(func() (sysctlSettings, error) {
+				content, err := readSysctlFragment(h, at)
+				return parseSysctls(string(content)), err
+			})})
 		}
 	}
-	ours := s.fragmentName()
-	if at, ok := winners[ours]; ok && path.Dir(at) != sysctlFragments {
-		o.judge(at, "no file of this name", "replaces "+path.Join(sysctlFragments, ours), false)
-	}
-	for _, n := range slices.Sorted(maps.Keys(winners)) {
-		if n <= ours {
-			continue
-		}
-		at := winners[n]
-		content, err := readSysctlFragment(h, at)
-		if err != nil {
-			o.unknown(at, "readable", err)
-			continue
-		}
-		if value, ok := sysctlSetting(string(content), s.Name); ok && value != s.Value {
-			o.judge(at, s.Name+" = "+s.Value, value, false)
-		}
-	}
+	slices.SortFunc(out.list, func(a, b *sysctlFile) int { return strings.Compare(a.name, b.name) })
+	return out
 }
 
 // readSysctlFragment takes a link to /dev/null, which masks a file, and a dangling link for the
@@ -124,14 +154,16 @@ func readSysctlFragment(h host.Host, at string) ([]byte, error) {
 
 func (s *Sysctl) procPath() string { return "/proc/sys/" + sysctlPath(s.Name) }
 
-// notSet is what sysctlSetting says of a parameter that a file takes back.
+// notSet is what parseSysctls says of a parameter that a file takes back.
 const notSet = "not set at all"
 
-// sysctlSetting finds what a sysctl.d file makes of a parameter: the last value that it gives to it,
-// or that "-name" without a value takes earlier values back. A key with wildcards says nothing:
-// systemd-sysctl leaves out of it what any file sets by name, as ours does.
-func sysctlSetting(content, name string) (string, bool) {
-	value, found := "", false
+// sysctlSettings are the settings of one sysctl.d file, in order.
+type sysctlSettings []struct{ path, value string }
+
+// parseSysctls reads a sysctl.d file. "-name" without a value takes earlier values back. A key with wildcards
+// says nothing: systemd-sysctl leaves out of it what any file sets by name, as ours does.
+func parseSysctls(content string) sysctlSettings {
+	var out sysctlSettings
 	for line := range strings.Lines(content) {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' || line[0] == ';' {
@@ -139,17 +171,25 @@ func sysctlSetting(content, name string) (string, bool) {
 		}
 		key, v, assigned := strings.Cut(line, "=")
 		key, dashed := strings.CutPrefix(key, "-")
-		if sysctlPath(strings.TrimSpace(key)) != sysctlPath(name) {
+		value := notSet
+		if assigned {
+			value = words(v)
+		} else if !dashed {
 			continue
 		}
-		switch {
-		case assigned:
-			value, found = words(v), true
-		case dashed:
-			value, found = notSet, true
+		out = append(out, struct{ path, value string }{sysctlPath(strings.TrimSpace(key)), value})
+	}
+	return out
+}
+
+// value finds what a file makes of a parameter: the last thing that it says of it.
+func (s sysctlSettings) value(parameter string) (string, bool) {
+	for _, setting := range slices.Backward(s) {
+		if setting.path == parameter {
+			return setting.value, true
 		}
 	}
-	return value, found
+	return "", false
 }
 
 // swapSeparators is made once: it is some kilobytes, and every line of sysctl.d goes through it.

@@ -24,7 +24,10 @@ type UnitProperty struct {
 }
 
 // slugName is the name of one statement among several about the same object.
-var slugName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+var (
+	slugName      = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	settingOfUnit = regexp.MustCompile(`^[A-Z][A-Za-z]+$`)
+)
 
 func (u *UnitProperty) Key() control.Key {
 	return control.Key{Kind: "unit_property", Name: u.Unit + "/" + u.Name}
@@ -37,7 +40,7 @@ func (u *UnitProperty) Validate() error {
 	r.that(slices.Contains([]string{"Unit", "Service", "Socket", "Mount"}, u.Section), "section %q is not Unit, Service, Socket or Mount", u.Section)
 	r.that(len(u.Properties) > 0, "no properties")
 	for k, v := range u.Properties {
-		r.that(regexp.MustCompile(`^[A-Z][A-Za-z]+$`).MatchString(k), "property %q is not a systemd setting", k)
+		r.that(settingOfUnit.MatchString(k), "property %q is not a systemd setting", k)
 		r.that(!strings.Contains(v, "\n"), "property %s has more than one line", k)
 	}
 	return r.err()

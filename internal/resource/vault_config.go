@@ -109,7 +109,11 @@ func (v *VaultConfig) Verify(_ context.Context, h host.Host, stage control.Stage
 		o.missing(v.Path, "a configuration", err)
 		return o.out
 	}
-	found, err := vaultSettings(content, v.Path)
+	parsed := host.Derive(h, "vault_config "+v.Path, func(host.Host) parsedSettings {
+		found, err := vaultSettings(content, v.Path)
+		return parsedSettings{found, err}
+	})
+	found, err := parsed.settings, parsed.err
 	if err != nil {
 		o.unknown(v.Path, "valid HCL", err)
 		return o.out

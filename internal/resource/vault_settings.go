@@ -19,6 +19,12 @@ type settings struct {
 	blocks map[string]int
 }
 
+// parsedSettings is what vaultSettings gave, for the resources that ask the same file.
+type parsedSettings struct {
+	settings settings
+	err      error
+}
+
 // vaultSettings flattens a configuration to dotted names in lower case: Vault's own parser does not
 // tell upper from lower case. A block contributes its type and labels; a block without attributes is
 // there with the value "". An attribute that holds an object is to Vault the same as a block.
