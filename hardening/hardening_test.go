@@ -36,7 +36,7 @@ func everyBaseline(t *testing.T) map[string]*baseline.Baseline {
 }
 
 func TestEveryFamilyIsThere(t *testing.T) {
-	families := []string{"accounts", "config", "filesystem", "identity", "kernel", "memory", "network", "services", "time", "vault"}
+	families := []string{"accounts", "config", "filesystem", "identity", "kernel", "memory", "network", "services", "time", "tls", "vault"}
 	for name, b := range everyBaseline(t) {
 		have := map[string]int{}
 		for _, c := range b.Controls {

@@ -139,7 +139,7 @@ func TestUnreadableFactsAreUnknown(t *testing.T) {
 	b := checktest.Compile(t, checktest.Profile())
 	denied := errors.New("permission denied")
 	conforming := checktest.Node(t, b)
-	for _, fact := range []string{"Swaps", "Mounts", "KernelArguments", "Modules", "Listeners", "Process", "Unit", "UnitStatus", "Units", "Ruleset"} {
+	for _, fact := range []string{"Swaps", "Mounts", "KernelArguments", "Modules", "Listeners", "Process", "Unit", "UnitStatus", "Units", "Ruleset", "TLSListener"} {
 		h := checktest.Node(t, b).FailFact(fact, denied)
 		r := run(t, b, h, control.StageRun)
 		if r.Verdict != check.Unknown {

@@ -25,6 +25,15 @@ func onlyFails(t *testing.T, b *baseline.Baseline, h host.Host, stage control.St
 	}
 }
 
+func replace(t *testing.T, text, old, with string) string {
+	t.Helper()
+	out := strings.Replace(text, old, with, 1)
+	if out == text {
+		t.Fatalf("%q is not in\n%s", old, text)
+	}
+	return out
+}
+
 // Each setting of Vault's configuration that a control states is broken once, and that control notices.
 func TestBrokenVaultConfigurationClosesTheGate(t *testing.T) {
 	b := checktest.Compile(t, checktest.Profile())
@@ -72,9 +81,7 @@ func TestBrokenVaultConfigurationClosesTheGate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := checktest.VaultConfig + c.new_ + "\n"
 			if c.old != "" {
-				if config = strings.Replace(checktest.VaultConfig, c.old, c.new_, 1); config == checktest.VaultConfig {
-					t.Fatalf("%q is not in the configuration", c.old)
-				}
+				config = replace(t, checktest.VaultConfig, c.old, c.new_)
 			}
 			h := checktest.Node(t, b)
 			vaultConfig(h, config)

@@ -54,6 +54,9 @@ type Host interface {
 	Units(ctx context.Context) ([]UnitStatus, error)
 	// Ruleset reads nftables over netlink.
 	Ruleset(ctx context.Context) (Ruleset, error)
+	// TLSListener looks at a TLS server of this machine by real handshakes. address is where it is
+	// dialled ("127.0.0.1:8200"), authorities the path of the certificates that its own is to lead to.
+	TLSListener(ctx context.Context, address, authorities string) (TLSListener, error)
 }
 
 // FileInfo is what stat(2) says, as far as checks need it.

@@ -35,6 +35,7 @@ type LiveHost struct {
 	mu     sync.Mutex
 	unit   map[string]*memo[Unit]
 	status map[string]*memo[UnitStatus]
+	tls    map[string]*memo[TLSListener]
 }
 
 var _ Host = (*LiveHost)(nil)
@@ -55,6 +56,7 @@ func Live(o LiveOptions) (*LiveHost, error) {
 		systemd: systemd{socket: filepath.Join(dir, "run/systemd/private"), bus: dir == "/"},
 		unit:    map[string]*memo[Unit]{},
 		status:  map[string]*memo[UnitStatus]{},
+		tls:     map[string]*memo[TLSListener]{},
 	}, nil
 }
 

@@ -26,7 +26,7 @@ type Authority struct {
 // The guest's clock may be off by the precision of an emulated clock, and a proof takes minutes.
 const (
 	clockTolerance = time.Hour
-	validity       = 24 * time.Hour
+	validity       = 30 * 24 * time.Hour
 )
 
 // NewAuthority makes an authority.

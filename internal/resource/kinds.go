@@ -28,6 +28,7 @@ var Kinds = []Kind{
 	{"listener", func() control.Resource { return new(Listener) }},
 	{"firewall", func() control.Resource { return new(Firewall) }},
 	{"process_limits", func() control.Resource { return new(ProcessLimits) }},
+	{"tls_listener", func() control.Resource { return new(TLSListener) }},
 	{"vault_config", func() control.Resource { return new(VaultConfig) }},
 }
 

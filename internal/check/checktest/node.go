@@ -188,6 +188,8 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 				}
 			case *resource.Firewall:
 				ruleset = r.Expected()
+			case *resource.TLSListener:
+				h.SetTLSListener("127.0.0.1:8200", TLSListener())
 			}
 		}
 	}

@@ -39,6 +39,7 @@ type Host struct {
 	unit      map[string]host.Unit
 	units     *[]host.UnitStatus
 	ruleset   *host.Ruleset
+	tls       map[string]host.TLSListener
 }
 
 type entry struct {
@@ -56,6 +57,7 @@ func New() *Host {
 		factError: map[string]error{},
 		processes: map[int]host.Process{},
 		unit:      map[string]host.Unit{},
+		tls:       map[string]host.TLSListener{},
 	}
 	h.files["/"] = directory(0o755)
 	return h
