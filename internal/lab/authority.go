@@ -23,7 +23,8 @@ type Authority struct {
 	pem         []byte
 }
 
-// The guest's clock may be off by the precision of an emulated clock, and a proof takes minutes.
+// The guest's clock may be off by the precision of an emulated clock, and a proof takes minutes; a node counts a
+// certificate that ends within two weeks as one to be renewed.
 const (
 	clockTolerance = time.Hour
 	validity       = 30 * 24 * time.Hour
