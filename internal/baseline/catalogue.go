@@ -21,6 +21,8 @@ import (
 // Catalogue is every control that we know, before a profile selects and resolves some of them.
 type Catalogue struct {
 	Parameters []Parameter
+	Guide      control.Guide // whose items the controls cite
+	guideLines []int         // where each item of it stands
 	entries    []entry
 	units      fs.FS // unit files and their kin that every image carries verbatim
 }
@@ -70,8 +72,9 @@ type controlText struct {
 	Resources []yaml.Node          `yaml:"resources"`
 }
 
-// Parse reads every *.yaml of a directory as one catalogue. units is the tree that the overlay
-// carries verbatim (see Overlay). All mistakes are reported at once, each with file and line.
+// Parse reads every *.yaml of a directory as one catalogue: guide.yaml is the guide that the controls of all
+// others cite. units is the tree that the overlay carries verbatim (see Overlay). All mistakes are reported at
+// once, each with file and line.
 func Parse(files fs.FS, units fs.FS) (*Catalogue, error) {
 	names, err := fs.Glob(files, "*.yaml")
 	if err != nil {
@@ -83,6 +86,10 @@ func Parse(files fs.FS, units fs.FS) (*Catalogue, error) {
 		content, err := fs.ReadFile(files, name)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read catalogue file %s: %w", name, err)
+		}
+		if name == guideFile {
+			errs = append(errs, c.parseGuide(content)...)
+			continue
 		}
 		errs = append(errs, c.parseFile(name, content)...)
 	}
@@ -97,14 +104,10 @@ func Parse(files fs.FS, units fs.FS) (*Catalogue, error) {
 func place(file string, line int) string { return fmt.Sprintf("%s:%d", file, line) }
 
 func (c *Catalogue) parseFile(name string, content []byte) []error {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(content, &doc); err != nil {
-		return []error{fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))}
+	root, err := document(name, content)
+	if err != nil {
+		return []error{err}
 	}
-	if len(doc.Content) == 0 {
-		return []error{fmt.Errorf("%s:1: empty catalogue file", name)}
-	}
-	root := doc.Content[0]
 	var file controlFile
 	if err := decodeStrict(root, &file); err != nil {
 		return []error{inFile(name, err)}
@@ -114,7 +117,7 @@ func (c *Catalogue) parseFile(name string, content []byte) []error {
 		errs = append(errs, fmt.Errorf("%s: family is %q, the file's name says %q", place(name, root.Line), file.Family, want))
 	}
 	c.Parameters = append(c.Parameters, file.Parameters...)
-	lines := controlLines(root)
+	lines := itemLines(root, "controls")
 	for i, text := range file.Controls {
 		e, err := text.entry(name, lines[i], file.Family)
 		if err != nil {
@@ -124,19 +127,6 @@ func (c *Catalogue) parseFile(name string, content []byte) []error {
 		c.entries = append(c.entries, e)
 	}
 	return errs
-}
-
-// controlLines finds the line on which each control begins.
-func controlLines(root *yaml.Node) []int {
-	var lines []int
-	for i := 0; i+1 < len(root.Content); i += 2 {
-		if root.Content[i].Value == "controls" {
-			for _, item := range root.Content[i+1].Content {
-				lines = append(lines, item.Line)
-			}
-		}
-	}
-	return lines
 }
 
 func (t controlText) entry(file string, line int, family string) (entry, error) {
@@ -161,11 +151,6 @@ func (t controlText) entry(file string, line int, family string) (entry, error) 
 	}
 	if len(t.Guide) == 0 {
 		complain("no item of the hardening guide (guide: [B4])")
-	}
-	for _, g := range t.Guide {
-		if !guideItem.MatchString(g) {
-			complain("guide item %q is not B1 to B24 or E1 to E12", g)
-		}
 	}
 	if e.rationale == "" {
 		complain("no rationale")
@@ -242,13 +227,45 @@ func (c *Catalogue) validate() []error {
 					place(e.file, e.line), e.id, name, strings.Join(profileFields, ", ")))
 			}
 		}
-		for _, n := range e.resources {
-			if _, err := decodeResource(n, words); err != nil {
-				errs = append(errs, inFile(e.file, err))
+		for _, id := range e.guide {
+			if _, known := c.Guide.Item(id); !known {
+				errs = append(errs, fmt.Errorf("%s: control %q: guide item %q is not in %s", place(e.file, e.line), e.id, id, guideFile))
 			}
+		}
+		var decoded control.Control
+		for _, n := range e.resources {
+			res, err := decodeResource(n, words)
+			if err != nil {
+				errs = append(errs, inFile(e.file, err))
+				continue
+			}
+			decoded.Resources = append(decoded.Resources, res)
+		}
+		if err := e.checkProcedure(decoded); err != nil {
+			errs = append(errs, fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err))
 		}
 	}
 	return errs
+}
+
+// checkProcedure keeps what is never judged apart from what is: a procedure beside a fact would vanish behind
+// that fact's pass, and one that closed a gate or waited for a stage would promise a judgement.
+func (e entry) checkProcedure(decoded control.Control) error {
+	procedures := 0
+	for _, r := range decoded.Resources {
+		if r.Key().Kind == control.KindProcedure {
+			procedures++
+		}
+	}
+	switch {
+	case procedures == 0:
+		return nil
+	case procedures < len(decoded.Resources):
+		return errors.New("a procedure stands beside resources that are judged: give it a control of its own")
+	case e.severity != control.Should || e.stage != control.StageImage:
+		return errors.New("a procedure is never judged: its severity is should and its stage image")
+	}
+	return nil
 }
 
 var profileFields = []string{"server", "platform", "layout", "distribution"}

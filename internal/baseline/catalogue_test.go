@@ -23,9 +23,32 @@ controls:
       - sysctl: {name: vm.swappiness, value: "${size}"}
 `
 
+const guide = `name: A guide
+revision: "2026-06-25"
+url: https://example.org/guide
+items:
+  - id: B4
+    title: No swap
+    level: baseline
+    asks: Nothing reaches a disk.
+  - id: E1
+    title: No login
+    level: extended
+    asks: Nobody logs in.
+`
+
+// family is a file system of the guide and other files, name by name.
+func family(files ...string) fstest.MapFS {
+	m := fstest.MapFS{"guide.yaml": {Data: []byte(guide)}}
+	for i := 0; i+1 < len(files); i += 2 {
+		m[files[i]] = &fstest.MapFile{Data: []byte(files[i+1])}
+	}
+	return m
+}
+
 func parse(t *testing.T, text string) error {
 	t.Helper()
-	_, err := baseline.Parse(fstest.MapFS{"memory.yaml": {Data: []byte(text)}}, nil)
+	_, err := baseline.Parse(family("memory.yaml", text), nil)
 	return err
 }
 
@@ -56,6 +79,11 @@ func TestMistakesNameFileAndLine(t *testing.T) {
 		"alias":                     {"guide: [B4]", "guide: &g [B4]\n    refs: *g", "memory.yaml:10:", "aliases"},
 		"not YAML":                  {"controls:", "controls: [", "memory.yaml", "did not find"},
 		"wrong type":                {"guide: [B4]", "guide: {B4: 1}", "memory.yaml:", "cannot unmarshal"},
+		"an empty entry":            {"controls:", "controls:\n  -", "memory.yaml:5:", "empty entry"},
+		"a second document":         {"family: memory", "---\nfamily: memory\n---\nfamily: memory", "memory.yaml:3:", "second document"},
+		"procedure beside a fact":   {"    resources:\n", "    resources:\n      - procedure: {name: talk, reason: Talk.}\n", "memory.yaml:5:", "a control of its own"},
+		"procedure as must":         {"- sysctl: {name: vm.swappiness, value: \"${size}\"}", "- procedure: {name: talk, reason: Talk.}", "memory.yaml:5:", "should"},
+		"procedure without reason":  {"- sysctl: {name: vm.swappiness, value: \"${size}\"}", "- procedure: {name: talk}", "memory.yaml:12:", "no reason"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -76,10 +104,7 @@ func TestMistakesNameFileAndLine(t *testing.T) {
 
 func TestDuplicateIDNamesBothPlaces(t *testing.T) {
 	second := strings.Replace(good, "family: memory\nparameters:\n  - {name: size, default: \"1\"}", "family: network", 1)
-	_, err := baseline.Parse(fstest.MapFS{
-		"memory.yaml":  {Data: []byte(good)},
-		"network.yaml": {Data: []byte(strings.Replace(second, "${size}", "2", 1))},
-	}, nil)
+	_, err := baseline.Parse(family("memory.yaml", good, "network.yaml", strings.Replace(second, "${size}", "2", 1)), nil)
 	if err == nil || !strings.Contains(err.Error(), "network.yaml:3") || !strings.Contains(err.Error(), "memory.yaml:5") {
 		t.Errorf("got %v", err)
 	}
@@ -88,7 +113,7 @@ func TestDuplicateIDNamesBothPlaces(t *testing.T) {
 func TestTwoControlsCannotStateTheSame(t *testing.T) {
 	other := good[strings.Index(good, "  - id:"):]
 	other = strings.Replace(other, "memory-example-one", "memory-example-two", 1)
-	c, err := baseline.Parse(fstest.MapFS{"memory.yaml": {Data: []byte(good + other)}}, nil)
+	c, err := baseline.Parse(family("memory.yaml", good+other), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +124,7 @@ func TestTwoControlsCannotStateTheSame(t *testing.T) {
 }
 
 func TestProfileMistakesAreAllTold(t *testing.T) {
-	c, err := baseline.Parse(fstest.MapFS{"memory.yaml": {Data: []byte(good)}}, nil)
+	c, err := baseline.Parse(family("memory.yaml", good), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,5 +133,31 @@ func TestProfileMistakesAreAllTold(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %s", err, want)
 		}
+	}
+}
+
+func TestMistakesOfTheGuideNameFileAndLine(t *testing.T) {
+	cases := map[string]struct{ old, new, place, says string }{
+		"unknown key":     {"asks: Nothing", "ask: Nothing", "guide.yaml:8:", `unknown key "ask"`},
+		"level":           {"level: extended", "level: extra", "guide.yaml:9:", "neither baseline nor extended"},
+		"id of the level": {"level: extended", "level: baseline", "guide.yaml:9:", "not the id of a baseline item"},
+		"id twice":        {"id: E1", "id: B4", "guide.yaml:9:", "already, in line 5"},
+		"no title":        {"    title: No login\n", "", "guide.yaml:9:", "needs a title"},
+		"no revision":     {"revision: \"2026-06-25\"\n", "", "guide.yaml:1:", "revision"},
+		"not YAML":        {"items:", "items: [", "guide.yaml", "did not find"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			files := family("memory.yaml", good)
+			text := strings.Replace(guide, c.old, c.new, 1)
+			if text == guide {
+				t.Fatal("the case changes nothing")
+			}
+			files["guide.yaml"].Data = []byte(text)
+			_, err := baseline.Parse(files, nil)
+			if err == nil || !strings.Contains(err.Error(), c.place) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want it to name %q and say %q", err, c.place, c.says)
+			}
+		})
 	}
 }

@@ -23,7 +23,9 @@ var (
 // Baseline is the statement of one profile: the controls that apply, every value resolved.
 type Baseline struct {
 	Profile  control.Profile
+	Guide    control.Guide // without items in a baseline that was made before there were any
 	Controls []control.Control
+	Waivers  []control.Waiver // by control
 	static   []staticFile
 }
 
@@ -38,7 +40,7 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Baseline{Profile: resolved}
+	b := &Baseline{Profile: resolved, Guide: c.Guide}
 	keys := map[control.Key]string{}
 	for _, e := range c.entries {
 		if !e.applies(resolved) {

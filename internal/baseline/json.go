@@ -22,10 +22,12 @@ const Schema = "strongroom.baseline/v1"
 // Path is where the baseline lies on every host.
 const Path = "/usr/lib/strongroom/baseline.json"
 
-type document struct {
-	Schema   string          `json:"schema"`
-	Profile  control.Profile `json:"profile"`
-	Controls []controlJSON   `json:"controls"`
+type documentJSON struct {
+	Schema   string           `json:"schema"`
+	Profile  control.Profile  `json:"profile"`
+	Guide    *control.Guide   `json:"guide,omitempty"`
+	Waivers  []control.Waiver `json:"waivers,omitempty"`
+	Controls []controlJSON    `json:"controls"`
 }
 
 type controlJSON struct {
@@ -49,7 +51,10 @@ type resourceJSON struct {
 // JSON is the canonical form: fields in a fixed order, map keys sorted, no HTML escapes, one
 // final newline. Its SHA-256 is the baseline's digest.
 func (b *Baseline) JSON() ([]byte, error) {
-	doc := document{Schema: Schema, Profile: b.Profile}
+	doc := documentJSON{Schema: Schema, Profile: b.Profile, Waivers: b.Waivers}
+	if len(b.Guide.Items) > 0 {
+		doc.Guide = &b.Guide
+	}
 	for _, c := range b.Controls {
 		j := controlJSON{
 			ID: c.ID, Family: c.Family, Title: c.Title, Severity: c.Severity, Stage: c.Stage,
@@ -125,10 +130,12 @@ func DecodeBytes(raw []byte) (*Baseline, string, error) {
 		}
 		return nil, "", fmt.Errorf("cannot decode baseline: schema %q is not %s", head.Schema, Schema)
 	}
-	var doc document
+	var doc documentJSON
 	err := strictjson.Object(bytes.NewReader(raw), map[string]any{
 		"schema":  &doc.Schema,
 		"profile": &doc.Profile,
+		"guide":   &doc.Guide,
+		"waivers": &doc.Waivers,
 		"controls": strictjson.Each(func(d *json.Decoder) error {
 			var c controlJSON
 			err := d.Decode(&c)
@@ -141,6 +148,9 @@ func DecodeBytes(raw []byte) (*Baseline, string, error) {
 	}
 	var fields strictjson.Decoder
 	b := &Baseline{Profile: doc.Profile}
+	if doc.Guide != nil {
+		b.Guide = *doc.Guide
+	}
 	for _, j := range doc.Controls {
 		c := control.Control{
 			ID: j.ID, Family: j.Family, Title: j.Title, Severity: j.Severity, Stage: j.Stage,
@@ -166,6 +176,9 @@ func DecodeBytes(raw []byte) (*Baseline, string, error) {
 	}
 	if len(b.Controls) == 0 {
 		return nil, "", errors.New("cannot decode baseline: it has no controls")
+	}
+	if err := b.setWaivers(doc.Waivers); err != nil {
+		return nil, "", fmt.Errorf("cannot decode baseline: %w", err)
 	}
 	return b, digestOf(raw), nil
 }

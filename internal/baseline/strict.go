@@ -1,8 +1,10 @@
 package baseline
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"reflect"
 	"regexp"
@@ -11,8 +13,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 )
-
-var guideItem = regexp.MustCompile(`^(B([1-9]|1[0-9]|2[0-4])|E([1-9]|1[0-2]))$`)
 
 // lineError carries the line of a mistake up to where the file's name is known.
 type lineError struct {
@@ -30,6 +30,37 @@ func inFile(file string, err error) error {
 		return fmt.Errorf("%s: %w", place(file, le.line), le.err)
 	}
 	return fmt.Errorf("%s: %w", file, err)
+}
+
+// document gives the root of a file that holds exactly one YAML document. The library would pass over a second
+// one without a word.
+func document(file string, content []byte) (*yaml.Node, error) {
+	d := yaml.NewDecoder(bytes.NewReader(content))
+	var doc, second yaml.Node
+	switch err := d.Decode(&doc); {
+	case errors.Is(err, io.EOF) || err == nil && len(doc.Content) == 0:
+		return nil, fmt.Errorf("%s: empty file", place(file, 1))
+	case err != nil:
+		return nil, syntaxError(file, err)
+	}
+	switch err := d.Decode(&second); {
+	case err == nil:
+		return nil, fmt.Errorf("%s: a second document in one file", place(file, second.Line))
+	case !errors.Is(err, io.EOF):
+		return nil, syntaxError(file, err)
+	}
+	return doc.Content[0], nil
+}
+
+// syntaxError puts the library's "yaml: line 3: …" in the form of our own errors.
+func syntaxError(file string, err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	var line int
+	if n, scanErr := fmt.Sscanf(text, "line %d:", &line); scanErr == nil && n == 1 {
+		_, text, _ = strings.Cut(text, ": ")
+		return fmt.Errorf("%s: %s", place(file, line), text)
+	}
+	return fmt.Errorf("%s: %s", file, text)
 }
 
 // decodeStrict is yaml.Node.Decode that refuses keys which the target does not have. The library
@@ -62,6 +93,9 @@ func knownKeys(node *yaml.Node, t reflect.Type) error {
 		return &lineError{node.Line, errors.New("aliases are not allowed: a control must be readable in one place")}
 	case node.Kind == yaml.SequenceNode && t.Kind() == reflect.Slice:
 		for _, item := range node.Content {
+			if item.ShortTag() == "!!null" { // which the library drops, and with it the order
+				return &lineError{item.Line, errors.New("an empty entry of a list")}
+			}
 			if err := knownKeys(item, t.Elem()); err != nil {
 				return err
 			}

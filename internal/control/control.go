@@ -116,22 +116,31 @@ func (o *Outcome) UnmarshalText(b []byte) error {
 // Worst folds the observations of one control into its outcome. A failure outweighs an
 // unknown, since it is certain; an unknown outweighs everything else, since it may hide one.
 func Worst(obs []Observation) Outcome {
-	if len(obs) == 0 {
-		return Unknown // a control that looked at nothing proves nothing
+	outcomes := make([]Outcome, len(obs))
+	for i, o := range obs {
+		outcomes[i] = o.Outcome
+	}
+	return WorstOutcome(outcomes)
+}
+
+// WorstOutcome is [Worst] of outcomes alone, such as those of the controls of one item of the guide.
+func WorstOutcome(outcomes []Outcome) Outcome {
+	if len(outcomes) == 0 {
+		return Unknown // what looked at nothing proves nothing
 	}
 	worst := NotApplicable
-	rank := map[Outcome]int{Fail: 5, Unknown: 4, Waived: 3, Pass: 2, Pending: 1, NotApplicable: 0}
-	for _, o := range obs {
-		outcome := o.Outcome
-		if _, known := rank[outcome]; !known {
-			outcome = Unknown
+	for _, o := range outcomes {
+		if o < 0 || int(o) >= len(ranks) {
+			o = Unknown
 		}
-		if rank[outcome] > rank[worst] {
-			worst = outcome
+		if ranks[o] > ranks[worst] {
+			worst = o
 		}
 	}
 	return worst
 }
+
+var ranks = [...]int{Fail: 5, Unknown: 4, Waived: 3, Pass: 2, Pending: 1, NotApplicable: 0}
 
 // Severity says what a failure does.
 type Severity string

@@ -30,6 +30,7 @@ var Kinds = []Kind{
 	{"process_limits", func() control.Resource { return new(ProcessLimits) }},
 	{"tls_listener", func() control.Resource { return new(TLSListener) }},
 	{"vault_config", func() control.Resource { return new(VaultConfig) }},
+	{control.KindProcedure, func() control.Resource { return new(Procedure) }},
 }
 
 // New gives the empty resource of a kind.
