@@ -93,6 +93,9 @@ func Parse(files fs.FS, units fs.FS) (*Catalogue, error) {
 		}
 		errs = append(errs, c.parseFile(name, content)...)
 	}
+	if len(errs) == 0 {
+		errs = c.uncited() // of a file that cannot be read it would complain item by item
+	}
 	errs = append(errs, c.validate()...)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

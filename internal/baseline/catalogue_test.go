@@ -37,9 +37,22 @@ items:
     asks: Nobody logs in.
 `
 
+// people serves the guide's other item, so that the guide is whole.
+const people = `family: people
+controls:
+  - id: people-go-home
+    title: Nobody logs in
+    severity: should
+    stage: image
+    guide: [E1]
+    rationale: Because.
+    resources:
+      - procedure: {name: go-home, reason: Nobody can see it from here.}
+`
+
 // family is a file system of the guide and other files, name by name.
 func family(files ...string) fstest.MapFS {
-	m := fstest.MapFS{"guide.yaml": {Data: []byte(guide)}}
+	m := fstest.MapFS{"guide.yaml": {Data: []byte(guide)}, "people.yaml": {Data: []byte(people)}}
 	for i := 0; i+1 < len(files); i += 2 {
 		m[files[i]] = &fstest.MapFile{Data: []byte(files[i+1])}
 	}
@@ -145,6 +158,8 @@ func TestMistakesOfTheGuideNameFileAndLine(t *testing.T) {
 		"no title":        {"    title: No login\n", "", "guide.yaml:9:", "needs a title"},
 		"no revision":     {"revision: \"2026-06-25\"\n", "", "guide.yaml:1:", "revision"},
 		"not YAML":        {"items:", "items: [", "guide.yaml", "did not find"},
+		"cited by none":   {"id: B4", "id: B5", "guide.yaml:5:", "B5 is cited by no control"},
+		"cited for none":  {"id: B4", "id: B5", "memory.yaml:5:", `"B4" is not in guide.yaml`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
