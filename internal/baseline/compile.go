@@ -14,7 +14,7 @@ import (
 
 // Known values of a profile's fields. A value that is not here would select nothing by mistake.
 var (
-	Servers       = []string{"vault"} // openbao comes with its units
+	Servers       = server.IDs()
 	Platforms     = []string{"cloud", "vm", "metal"}
 	Layouts       = []string{"sealed"}
 	Distributions = []string{"debian/trixie", "debian/bookworm"}
@@ -66,7 +66,7 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 	slices.SortFunc(b.Controls, func(a, z control.Control) int {
 		return cmp.Or(strings.Compare(a.Family, z.Family), strings.Compare(a.ID, z.ID))
 	})
-	b.static, err = readStatic(c.units)
+	b.static, err = readStatic(c.units, resolved.Server)
 	if err != nil {
 		return nil, err
 	}
