@@ -142,8 +142,8 @@ func TestEveryParameterExplainsItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range c.Parameters {
-		if strings.TrimSpace(p.Description) == "" || (len(p.OneOf) == 0) == (p.Pattern == "") {
-			t.Errorf("parameter %s needs a description, and either one_of or a pattern: %+v", p.Name, p)
+		if strings.TrimSpace(p.Description) == "" || p.Values() == "" {
+			t.Errorf("parameter %s needs a description, and words for its values: %+v", p.Name, p)
 		}
 	}
 }

@@ -31,14 +31,20 @@ func OpenBaoProfile() control.Profile {
 	return p
 }
 
-// Compile gives the real catalogue's baseline of a profile.
-func Compile(t testing.TB, p control.Profile) *baseline.Baseline {
+// Catalogue is the real one.
+func Catalogue(t testing.TB) *baseline.Catalogue {
 	t.Helper()
 	c, err := hardening.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := c.Compile(p)
+	return c
+}
+
+// Compile gives the real catalogue's baseline of a profile.
+func Compile(t testing.TB, p control.Profile) *baseline.Baseline {
+	t.Helper()
+	b, err := Catalogue(t).Compile(p)
 	if err != nil {
 		t.Fatal(err)
 	}
