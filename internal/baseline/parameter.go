@@ -21,6 +21,9 @@ type Parameter struct {
 	// whole value. A string has one of the two.
 	OneOf   []string `yaml:"one_of"`
 	Pattern string   `yaml:"pattern"`
+	// Least and Most bound a number; it has both.
+	Least int `yaml:"least"`
+	Most  int `yaml:"most"`
 	// Within are the networks that every entry of a cidr_list must lie in.
 	Within []string `yaml:"within"`
 	// When names the profiles that may have another value than the default, and Otherwise says why the others may not.
@@ -34,6 +37,7 @@ type Parameter struct {
 // becomes as many items as it has entries.
 var ParameterTypes = []ParameterType{
 	{Name: "string", check: (*Parameter).checkString},
+	{Name: "number", check: (*Parameter).checkNumber},
 	{Name: "duration", Values: "a number of seconds, minutes or hours: 90s, 15m, 24h", check: (*Parameter).checkDuration},
 	{Name: "port", Values: "a port from 1024 to 65535", check: (*Parameter).checkPort},
 	{Name: "cidr_list", Values: "networks and addresses, separated by spaces", list: true, check: (*Parameter).checkNetworks},
@@ -43,7 +47,7 @@ var ParameterTypes = []ParameterType{
 // ParameterType is one of them.
 type ParameterType struct {
 	Name   string
-	Values string // for people; empty for a string, whose parameters say it themselves
+	Values string // for people; empty for strings and numbers, whose parameters say it themselves
 	list   bool
 	check  func(p *Parameter, value string) error
 }
@@ -70,6 +74,8 @@ func (p *Parameter) Values() string {
 		return strings.Join(p.OneOf, ", ")
 	case p.Pattern != "":
 		return p.Pattern
+	case p.Type == "number":
+		return fmt.Sprintf("a number from %d to %d", p.Least, p.Most)
 	case len(p.Within) > 0:
 		return t.Values + ", within " + strings.Join(p.Within, ", ")
 	}
@@ -111,6 +117,9 @@ func (p *Parameter) validate() error {
 	}
 	if (p.Type == "string") != (len(p.OneOf) > 0 || p.Pattern != "") || len(p.OneOf) > 0 && p.Pattern != "" {
 		complain("a string, and nothing else, has either one_of or a pattern")
+	}
+	if (p.Type == "number") != (p.Least < p.Most) || p.Least < 0 {
+		complain("a number, and nothing else, has bounds: least, and most above it")
 	}
 	if _, err := regexp.Compile(p.Pattern); err != nil {
 		complain("pattern: %w", err)
@@ -154,6 +163,14 @@ func (p *Parameter) checkString(value string) error {
 	}
 	if !re.MatchString(value) {
 		return fmt.Errorf("%q does not match %s; give a value such as %q", value, p.Pattern, p.Default)
+	}
+	return nil
+}
+
+func (p *Parameter) checkNumber(value string) error {
+	n, err := strconv.Atoi(value)
+	if err != nil || value != strconv.Itoa(n) || n < p.Least || n > p.Most {
+		return fmt.Errorf("%q is not a number from %d to %d: give one such as %s", value, p.Least, p.Most, p.Default)
 	}
 	return nil
 }

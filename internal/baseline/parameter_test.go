@@ -25,6 +25,11 @@ func TestParameterTypes(t *testing.T) {
 		{baseline.Parameter{Type: "string", Pattern: "[a-z]+", Default: "abc"}, "abc", ""},
 		{baseline.Parameter{Type: "string", Pattern: "a|b"}, "ab", "does not match a|b"},
 		{baseline.Parameter{Type: "string", Pattern: "[a-z]+", Default: "abc"}, "x\n", `such as "abc"`},
+		{baseline.Parameter{Type: "number", Least: 1, Most: 90}, "90", ""},
+		{baseline.Parameter{Type: "number", Least: 1, Most: 90, Default: "14"}, "91", "from 1 to 90: give one such as 14"},
+		{baseline.Parameter{Type: "number", Least: 1, Most: 90}, "0", "from 1 to 90"},
+		{baseline.Parameter{Type: "number", Least: 1, Most: 90}, "07", "is not a number"},
+		{baseline.Parameter{Type: "number", Least: 1, Most: 90}, "", "is not a number"},
 		{baseline.Parameter{Type: "duration"}, "15m", ""},
 		{baseline.Parameter{Type: "duration", Default: "1h"}, "15", `unit s, m or h, such as "1h"`},
 		{baseline.Parameter{Type: "duration"}, "0s", "is not a duration"},
@@ -55,7 +60,7 @@ func TestParameterTypes(t *testing.T) {
 		{baseline.Parameter{Type: "unit_list"}, "*.service", "with its type"},
 		{baseline.Parameter{Type: "unit_list"}, "../a.service", "with its type"},
 		{baseline.Parameter{Type: "unit_list"}, "a.service a.service", "twice"},
-		{baseline.Parameter{Type: "colour"}, "red", `type "colour" is not one of string, duration`},
+		{baseline.Parameter{Type: "colour"}, "red", `type "colour" is not one of string, number`},
 	} {
 		c.parameter.Name = "thing"
 		err := c.parameter.Check(c.value)
@@ -76,6 +81,7 @@ func TestParameterDeclarations(t *testing.T) {
 		"a default that is wrong":    {`{name: size, type: port, default: "1"}`, "default of parameter size"},
 		"a string of any text":       {`{name: size, type: string, default: "1"}`, "either one_of or a pattern"},
 		"a port with a pattern":      {`{name: size, type: port, default: "8200", pattern: "[0-9]+"}`, "either one_of or a pattern"},
+		"a number without bounds":    {`{name: size, type: number, default: "1"}`, "has bounds"},
 		"a pattern that is broken":   {`{name: size, type: string, default: "1", pattern: "["}`, "pattern"},
 		"within of a string":         {`{name: size, type: string, default: "1", pattern: "1", within: [10.0.0.0/8]}`, "within is for a cidr_list"},
 		"within nowhere":             {`{name: size, type: cidr_list, default: "", within: [everywhere]}`, "is not a network"},
