@@ -56,8 +56,8 @@ func TestEveryFamilyIsThere(t *testing.T) {
 			have[c.Family]++
 		}
 		want := slices.Clone(families)
-		if b.Profile.Server == "openbao" {
-			want = slices.Sorted(slices.Values(append(want, "openbao")))
+		if b.Profile.Server != "openbao" {
+			want = slices.DeleteFunc(want, func(family string) bool { return family == "openbao" })
 		}
 		if got := slices.Sorted(maps.Keys(have)); !slices.Equal(got, want) {
 			t.Errorf("%s: families %q, want %q", name, got, want)

@@ -3,7 +3,6 @@ package baseline_test
 import (
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -118,7 +117,7 @@ controls:
 // compileList compiles the catalogue above and gives the items of its list.
 func compileList(t *testing.T, text string, parameters map[string]string) ([]string, error) {
 	t.Helper()
-	c, err := baseline.Parse(fstest.MapFS{"memory.yaml": {Data: []byte(text)}}, nil)
+	c, err := baseline.Parse(family("memory.yaml", text), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +127,8 @@ func compileList(t *testing.T, text string, parameters map[string]string) ([]str
 	if err != nil {
 		return nil, err
 	}
-	return b.Controls[0].Resources[0].(*resource.Mount).Options, nil
+	ctl, _ := b.Find("memory-example-one")
+	return ctl.Resources[0].(*resource.Mount).Options, nil
 }
 
 // A list becomes as many items as it has entries, sorted, so that the order in which they were given changes nothing.
