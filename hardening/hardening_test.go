@@ -155,15 +155,27 @@ func worstHost(t *testing.T, b *baseline.Baseline) *hosttest.Host {
 	h := checktest.Tree(t, b).
 		File("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n").File("/etc/shadow", "root::1::::::\n").
 		File("/etc/fstab", "/swap none swap sw 0 0\n").
-		SetSwaps(host.Swap{Device: "/swap", Type: "file"}).SetMounts().SetKernelArguments().SetRuleset(host.Ruleset{}).
+		SetSwaps(host.Swap{Device: "/swap", Type: "file"}).SetMounts().SetRuleset(host.Ruleset{}).
 		SetListeners(host.Listener{Protocol: "tcp", Address: "::", Port: 22}).
 		SetUnits(host.UnitStatus{Name: "swap.swap", LoadState: "loaded", ActiveState: "active"})
-	var modules []string
+	var modules, arguments []string
 	for _, c := range b.Controls {
 		for _, res := range c.Resources {
 			switch r := res.(type) {
 			case *resource.Sysctl:
 				h.File("/proc/sys/"+strings.ReplaceAll(r.Name, ".", "/"), "not "+r.Value+"\n")
+			case *resource.InterfaceSysctl:
+				h.File("/proc/sys/net/"+r.Family+"/conf/eth0/"+r.Name, "not "+r.Value+"\n")
+			case *resource.KernelFact:
+				content := "not " + r.Is
+				if len(r.Lacks) > 0 {
+					content = strings.ReplaceAll(r.Lacks[0], "*", "0")
+				}
+				h.File(r.Path, content+"\n")
+			case *resource.KernelArgumentsAbsent:
+				arguments = append(arguments, strings.ReplaceAll(r.Words[0], "*", "x"))
+			case *resource.CPUVulnerabilities:
+				h.File("/sys/devices/system/cpu/vulnerabilities/mds", "Vulnerable: Clear CPU buffers attempted, no microcode\n")
 			case *resource.File:
 				if r.Target != "" {
 					h.Symlink(r.Path, "/elsewhere")
@@ -186,7 +198,7 @@ func worstHost(t *testing.T, b *baseline.Baseline) *hosttest.Host {
 			}
 		}
 	}
-	return h.SetModules(modules...)
+	return h.SetModules(modules...).SetKernelArguments(arguments...)
 }
 
 // Every single resource of the catalogue can fail; a resource that cannot proves nothing.

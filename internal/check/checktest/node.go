@@ -180,6 +180,21 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 			switch r := res.(type) {
 			case *resource.Sysctl:
 				h.File("/proc/sys/"+strings.ReplaceAll(r.Name, ".", "/"), r.Value+"\n")
+			case *resource.InterfaceSysctl:
+				for _, name := range []string{"all", "default", "lo", "eth0"} {
+					h.File("/proc/sys/net/"+r.Family+"/conf/"+name+"/"+r.Name, r.Value+"\n")
+				}
+			case *resource.KernelFact:
+				// A fact that only says what must not be there is true of what a kernel shows anyway.
+				content := r.Is + strings.Join(r.Has, ",") + "\n"
+				if r.Path == "/sys/block" {
+					h.Directory(r.Path+"/vda", 0o755)
+					continue
+				}
+				h.File(r.Path, content)
+			case *resource.CPUVulnerabilities:
+				h.File("/sys/devices/system/cpu/vulnerabilities/meltdown", "Mitigation: PTI\n").
+					File("/sys/devices/system/cpu/vulnerabilities/l1tf", "Not affected\n")
 			case *resource.KernelArgument:
 				word := r.Name
 				if r.Value != "" {
