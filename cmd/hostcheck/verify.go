@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/strongroom/strongroom/internal/atomicfile"
 	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
@@ -26,6 +28,7 @@ type verifyFlags struct {
 	baseline string
 	capture  string
 	format   string
+	output   string
 	verbose  bool
 	publish  bool
 }
@@ -46,6 +49,7 @@ Reading the firewall and systemd's private socket needs root; what cannot be rea
 and unknown never passes.`,
 		Example: `  hostcheck verify --stage image --root ./tree
   hostcheck verify --stage boot --format json
+  hostcheck verify --stage run --format html --output report.html
   hostcheck verify --stage boot --capture node-1.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return verify(cmd.Context(), f) },
@@ -54,8 +58,9 @@ and unknown never passes.`,
 	cmd.Flags().StringVar(&f.root, "root", "/", "`DIR` that holds the host's files")
 	cmd.Flags().StringVar(&f.baseline, "baseline", "", "`FILE` with another baseline than the host's own, "+baseline.Path)
 	cmd.Flags().StringVar(&f.capture, "capture", "", "judge the recording in `FILE`, made by hostcheck capture, instead of this machine")
-	cmd.Flags().StringVar(&f.format, "format", "text", "`FORMAT` of the report: text or json")
-	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "also show the facts behind what passes (text)")
+	cmd.Flags().StringVar(&f.format, "format", "text", "`FORMAT` of the report: "+report.FormatNames())
+	cmd.Flags().StringVar(&f.output, "output", "", "write the report to `FILE`, whole or not at all, and not to standard output")
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "also what passes: the facts behind it (text), results of its own (sarif)")
 	cmd.Flags().BoolVar(&f.publish, "publish", false, "do as the gate does: also write "+telemetry.ReportPath+" and to the journal, and print only what needs attention")
 	return cmd
 }
@@ -65,8 +70,9 @@ func verify(ctx context.Context, f verifyFlags) error {
 	if err != nil {
 		return &exit{exitUsage, err}
 	}
-	if f.format != "text" && f.format != "json" {
-		return &exit{exitUsage, fmt.Errorf("unknown format %q (known: text, json)", f.format)}
+	format, err := report.ParseFormat(f.format)
+	if err != nil {
+		return &exit{exitUsage, err}
 	}
 	if f.capture != "" && f.root != "/" {
 		return &exit{exitUsage, errors.New("--capture and --root exclude each other")}
@@ -90,13 +96,15 @@ func verify(ctx context.Context, f verifyFlags) error {
 			return &exit{exitUnknown, err}
 		}
 	}
-	if f.format == "json" {
-		err = report.WriteJSON(os.Stdout, doc)
+	options := report.Options{Verbose: f.verbose, Brief: f.publish}
+	if f.output == "" {
+		options.Color = wantsColor(os.Stdout)
+		err = report.Write(os.Stdout, doc, format, options)
 	} else {
-		err = report.WriteText(os.Stdout, doc, report.TextOptions{Color: wantsColor(os.Stdout), Verbose: f.verbose, Brief: f.publish})
+		err = atomicfile.Write(f.output, 0o644, func(w io.Writer) error { return report.Write(w, doc, format, options) })
 	}
 	if err != nil {
-		return &exit{exitUnknown, fmt.Errorf("cannot write report: %w", err)}
+		return &exit{exitUnknown, err}
 	}
 	switch doc.Verdict {
 	case check.Pass:

@@ -92,7 +92,8 @@ one. Both render the same catalogue: the same profile gives the same bytes every
 		Example: `  imagebuild controls                           what an image states, and what closes the gate
   imagebuild overlay --output overlay.tar       the files that hardening adds, as a tar
   packer build packer/local.pkr.hcl             bake an image
-  imagebuild prove --image out/image            boot it, and show what the node reports`,
+  imagebuild prove --image out/image            boot it, and show what the node reports
+  imagebuild report --format html --output report.html out/image/report.json`,
 		Version:       buildVersion,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -107,7 +108,7 @@ one. Both render the same catalogue: the same profile gives the same bytes every
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("imagebuild {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
-	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand())
+	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand(), newReportCommand())
 	return root
 }
 

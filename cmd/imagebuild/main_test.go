@@ -35,6 +35,10 @@ func TestExitCodes(t *testing.T) {
 		{"controls --set colour=red", 64, `unknown parameter "colour"`},
 		{"overlay --output /nowhere/overlay.tar", 1, "cannot write the overlay: "},
 		{"prove --image /nowhere", 1, "no image at /nowhere"},
+		{"report", 64, "want one report, got 0"},
+		{"report --format yaml x", 64, `unknown format "yaml" (known: text, json, junit, sarif, oscal, html)`},
+		{"report /nowhere.json", 1, "cannot open report: "},
+		{"report main_test.go", 1, "main_test.go: cannot decode report: "},
 		{"start", 1, "two arguments"},
 	}
 	for _, tt := range tests {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/strongroom/strongroom/internal/lab"
 	"github.com/strongroom/strongroom/internal/report"
@@ -63,21 +62,14 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 
 // printReport shows the node's report; a node that sent none has nothing to show.
 func printReport(out io.Writer, name string) error {
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	document, err := openReport(nil, name)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	document, err := report.ReadJSON(f)
-	if err != nil {
-		return err
-	}
-	terminal, ok := out.(*os.File)
-	color := ok && term.IsTerminal(int(terminal.Fd())) && os.Getenv("NO_COLOR") == ""
-	if err := report.WriteText(out, document, report.TextOptions{Color: color}); err != nil {
+	if err := report.Write(out, document, report.Text, report.Options{Color: wantsColor(out)}); err != nil {
 		return err
 	}
 	return writeAll(out, []byte("\n"))

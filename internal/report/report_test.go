@@ -36,10 +36,23 @@ func result() *check.Report {
 		Identity: check.Identity{MachineID: "m", NodeID: "n", ImageID: "i", ImageVersion: "7", RootHash: "h", Kernel: "6.12"},
 		Started:  time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
 		Duration: 12340 * time.Microsecond,
+		Guide: []check.GuideResult{
+			{Item: control.GuideItem{ID: "B4", Title: "Disable swap", Level: control.GuideBaseline, Asks: "No page of memory reaches a disk."},
+				Outcome: control.Fail, Controls: []string{"memory-swap-off"}},
+			{Item: control.GuideItem{ID: "B5", Title: "Disable core dumps", Level: control.GuideBaseline, Asks: "No process leaves its memory in a file."},
+				Outcome: control.Pending, Controls: []string{"memory-core-limit"}},
+			{Item: control.GuideItem{ID: "B9", Title: "Synchronise the clock", Level: control.GuideBaseline, Asks: "Leases and logs need the right time."},
+				Outcome: control.Pass, Controls: []string{"clock-source"}},
+			{Item: control.GuideItem{ID: "B24", Title: "Upgrade frequently", Level: control.GuideBaseline, Asks: "Known holes are closed."},
+				Outcome: control.NotApplicable, Controls: []string{}, Reason: "how often somebody upgrades is not a fact of a host"},
+			{Item: control.GuideItem{ID: "E2", Title: "Accept <nothing> less", Level: control.GuideExtended, Asks: "A waiver is no proof."},
+				Outcome: control.Waived, Controls: []string{"clock-waived"}},
+		},
 		Controls: []check.ControlResult{
 			{
 				Control: control.Control{ID: "memory-swap-off", Family: "memory", Title: "No <swap> & nothing like it", Severity: control.Must,
-					Guide: []string{"disable-swap"}, Fix: "take the swap partition away"},
+					Stage: control.StageBoot,
+					Guide: []string{"B4"}, Refs: []string{"CIS 1.1"}, Rationale: "A page on a disk outlives the seal.\n", Fix: "take the swap partition away"},
 				Outcome: control.Fail,
 				Observations: []control.Observation{
 					{Resource: swap, Layer: control.OnDisk, Outcome: control.Pass, Source: "/etc/fstab", Want: "no swap", Got: "no swap"},
@@ -48,37 +61,40 @@ func result() *check.Report {
 			},
 			{
 				Control: control.Control{ID: "memory-core-limit", Family: "memory", Title: "Vault cannot dump core", Severity: control.Must,
-					Guide: []string{"disable-core-dumps"}, Fix: "never shown"},
+					Stage: control.StageRun,
+					Guide: []string{"B5"}, Fix: "not a hint"},
 				Outcome: control.Pending,
 				Observations: []control.Observation{
 					{Resource: core, Layer: control.Effective, Outcome: control.Pending, Source: "stage run", Want: "judged at stage run"},
 				},
 			},
 			{
-				Control: control.Control{ID: "clock-disciplined", Family: "time", Title: "chrony runs", Severity: control.Should, Guide: []string{"none"}, Fix: "start chrony"},
+				Control: control.Control{ID: "clock-disciplined", Family: "time", Title: "chrony runs", Severity: control.Should, Stage: control.StageBoot, Fix: "start chrony"},
+				Waiver:  &control.Waiver{Control: "clock-disciplined", Reason: "the NTP servers move", Owner: "ops@example.org", Expires: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)},
 				Outcome: control.Unknown,
 				Observations: []control.Observation{
 					{Resource: clock, Layer: control.Effective, Outcome: control.Unknown, Source: "chrony.service", Want: "active", Err: errors.New("connection refused")},
 				},
 			},
 			{
-				Control: control.Control{ID: "clock-source", Family: "time", Title: "Time comes from the hypervisor", Severity: control.Should, Guide: []string{"none"}, Fix: "never shown"},
+				Control: control.Control{ID: "clock-source", Family: "time", Title: "Time comes from the hypervisor", Severity: control.Should, Stage: control.StageBoot, Guide: []string{"B9"}, Fix: "not a hint"},
 				Outcome: control.Pass,
 				Observations: []control.Observation{
 					{Resource: clock, Layer: control.Effective, Outcome: control.Pass, Source: "/etc/chrony/chrony.conf", Want: "refclock", Got: "refclock"},
 				},
 			},
 			{
-				Control: control.Control{ID: "clock-waived", Family: "time", Title: "Waived on this node", Severity: control.Must, Guide: []string{"none"}},
+				Control: control.Control{ID: "clock-waived", Family: "time", Title: "Waived on this node", Severity: control.Must, Stage: control.StageBoot, Guide: []string{"E2"}},
+				Waiver:  &control.Waiver{Control: "clock-waived", Reason: "the lab has no clock", Owner: "lab & co", Expires: time.Date(2026, 6, 1, 12, 30, 0, 0, time.UTC)},
 				Outcome: control.Waived,
 				Observations: []control.Observation{
 					{Resource: clock, Layer: control.Effective, Outcome: control.Waived, Source: "waiver", Want: "a", Got: "b"},
 				},
 			},
 			{
-				Control:      control.Control{ID: "clock-battery", Family: "time", Title: "The battery is good", Severity: control.Should, Guide: []string{"none"}},
+				Control:      control.Control{ID: "clock-battery", Family: "time", Title: "The battery is good", Severity: control.Should, Stage: control.StageBoot},
 				Outcome:      control.NotApplicable,
-				Observations: []control.Observation{{Resource: clock, Layer: control.Effective, Outcome: control.NotApplicable, Source: "rtc", Want: "a", Got: "b"}},
+				Observations: []control.Observation{{Resource: clock, Layer: control.Effective, Outcome: control.NotApplicable, Source: "rtc", Want: "a battery", Got: "a virtual machine has none"}},
 			},
 		},
 	}
@@ -91,6 +107,7 @@ func good() *check.Report {
 	r.Controls = slices.DeleteFunc(r.Controls, func(c check.ControlResult) bool {
 		return c.Outcome == control.Fail || c.Outcome == control.Unknown || c.Outcome == control.Waived
 	})
+	r.Guide = slices.DeleteFunc(r.Guide, func(g check.GuideResult) bool { return g.Outcome == control.Fail || g.Outcome == control.Waived })
 	return r
 }
 
@@ -176,21 +193,31 @@ func TestJSONRoundTrip(t *testing.T) {
 	}
 }
 
+// On a terminal the way out is for who needs one; a program may want it for everything.
 func TestHintsOnlyWhereSomethingIsWrong(t *testing.T) {
-	for _, c := range report.New(result(), "1.2.3").Controls {
-		if bad := c.Outcome == control.Fail || c.Outcome == control.Unknown; bad != (c.Fix != "") {
-			t.Errorf("%s is %s and has the hint %q", c.ID, c.Outcome, c.Fix)
-		}
+	var b bytes.Buffer
+	if err := report.WriteText(&b, report.New(result(), ""), report.TextOptions{Verbose: true}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "not a hint") || strings.Count(b.String(), "hint: ") != 2 {
+		t.Errorf("hints:\n%s", b.String())
 	}
 }
 
 func TestReadJSONRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
-		"no JSON":          {"verdict PASS", "cannot decode report"},
-		"nothing":          {"", "cannot decode report"},
-		"half a document":  {`{"schema": "strongroom.report/v1", "verdict":`, "cannot decode report"},
-		"another schema":   {`{"schema": "strongroom.report/v2"}`, `schema "strongroom.report/v2" is not strongroom.report/v1`},
-		"no schema":        {`{}`, `schema "" is not`},
+		"no JSON":           {"verdict PASS", "cannot decode report"},
+		"nothing":           {"", "cannot decode report"},
+		"half a document":   {`{"schema": "strongroom.report/v1", "verdict":`, "cannot decode report"},
+		"another schema":    {`{"schema": "strongroom.report/v2"}`, `schema "strongroom.report/v2" is not strongroom.report/v1`},
+		"no schema":         {`{}`, `schema "" is not`},
+		"no verdict":        {`{"schema": "strongroom.report/v1"}`, `unknown verdict ""`},
+		"no known severity": {`{"schema": "strongroom.report/v1", "verdict": "pass", "controls": [{"id": "a-b", "severity": "may"}]}`, `control a-b: unknown severity "may"`},
+		"no id":             {`{"schema": "strongroom.report/v1", "verdict": "pass", "controls": [{"id": "<b>", "severity": "must"}]}`, `control "<b>": not an id`},
+		"no known layer": {`{"schema": "strongroom.report/v1", "verdict": "pass", "controls": [{"id": "a-b", "severity": "must", "observations": [{}]}]}`,
+			`control a-b: unknown layer ""`},
+		"no known level":   {`{"schema": "strongroom.report/v1", "verdict": "pass", "guide": [{"item": "B1", "level": "low"}]}`, `guide item "B1": unknown level "low"`},
+		"no time of a run": {`{"schema": "strongroom.report/v1", "verdict": "pass", "seconds": 1e300}`, `seconds: 1e+300`},
 		"no known outcome": {`{"schema": "strongroom.report/v1", "controls": [{"outcome": "fine"}]}`, `unknown outcome "fine"`},
 	} {
 		if d, err := report.ReadJSON(strings.NewReader(c.in)); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -206,7 +233,7 @@ func TestJSONHasNoNull(t *testing.T) {
 	if err := report.WriteJSON(&b, report.New(empty, "")); err != nil {
 		t.Fatal(err)
 	}
-	if list := b.String(); strings.Contains(list, `"controls": null`) || strings.Contains(list, `"observations": null`) || strings.Contains(list, `"guide": null`) {
+	if list := b.String(); strings.Contains(list, `"controls": null`) || strings.Contains(list, `"observations": null`) || strings.Contains(list, `"guide": null`) || strings.Contains(list, `"refs": null`) {
 		t.Errorf("null for an empty list:\n%s", list)
 	}
 }

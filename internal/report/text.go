@@ -3,8 +3,11 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
@@ -17,6 +20,9 @@ type TextOptions struct {
 	Brief   bool // only what needs a person: the console of a node
 }
 
+// outcomes in the order in which a summary names them.
+var outcomes = []control.Outcome{control.Pass, control.Fail, control.Unknown, control.Pending, control.Waived, control.NotApplicable}
+
 var marks = map[control.Outcome]struct{ word, color string }{
 	control.Pass:          {"pass", "32"},
 	control.Fail:          {"FAIL", "1;31"},
@@ -26,61 +32,184 @@ var marks = map[control.Outcome]struct{ word, color string }{
 	control.NotApplicable: {"n/a", "2"},
 }
 
-// WriteText writes a report for a terminal or a console.
+// WriteText writes a report for a terminal or a console: what needs a person first, then one line per
+// control, and the verdict where the eye ends up.
 func WriteText(w io.Writer, d *Document, o TextOptions) error {
-	var b strings.Builder
-	paint := func(color, s string) string {
-		if !o.Color {
-			return s
-		}
-		return "\x1b[" + color + "m" + s + "\x1b[0m"
+	t := &text{TextOptions: o, at: d.Started}
+	bad := attention(d)
+	if len(bad) > 0 && !o.Brief {
+		t.heading("needs attention")
 	}
-	family := ""
-	for _, c := range d.Controls {
-		bad := c.Outcome == control.Fail || c.Outcome == control.Unknown
-		if o.Brief && !bad {
-			continue
-		}
-		if c.Family != family && !o.Brief {
-			family = c.Family
-			fmt.Fprintf(&b, "%s\n", paint("1", family))
-		}
-		m := marks[c.Outcome]
-		note := ""
-		if bad && c.Severity == control.Should {
-			note = " (should: it does not close the gate)"
-		}
-		fmt.Fprintf(&b, "  %s  %-30s %s%s\n", paint(m.color, fmt.Sprintf("%-7s", m.word)), c.ID, c.Title, note)
-		for _, obs := range c.Observations {
-			badObs := obs.Outcome == control.Fail || obs.Outcome == control.Unknown
-			if !badObs && !o.Verbose {
+	for _, c := range bad {
+		t.control(c)
+	}
+	if !o.Brief {
+		family := ""
+		for i := range d.Controls {
+			c := &d.Controls[i]
+			if c.needsPerson() {
 				continue
 			}
-			switch {
-			case obs.Error != "":
-				fmt.Fprintf(&b, "           %s: cannot tell: %s\n", printable(obs.Source), printable(obs.Error))
-			case obs.Outcome == control.Pending:
-				fmt.Fprintf(&b, "           %s\n", printable(obs.Want))
-			default:
-				fmt.Fprintf(&b, "           %s: want %s, got %s\n", printable(obs.Source), printable(obs.Want), cut(printable(obs.Got)))
+			if c.Family != family {
+				family = c.Family
+				t.heading(printable(family))
 			}
+			t.control(c)
 		}
-		if bad && c.Fix != "" {
-			fmt.Fprintf(&b, "           hint: %s\n", c.Fix)
-		}
+		t.coverage(d.Guide)
 	}
 	color := map[check.Verdict]string{check.Pass: "1;32", check.Fail: "1;31", check.Unknown: "1;33"}[d.Verdict]
 	var counts []string
-	for _, out := range []control.Outcome{control.Pass, control.Fail, control.Unknown, control.Pending, control.Waived, control.NotApplicable} {
+	for _, out := range outcomes {
 		if n := d.Summary[out.String()]; n > 0 {
 			counts = append(counts, fmt.Sprintf("%d %s", n, out))
 		}
 	}
-	fmt.Fprintf(&b, "%s at stage %s: %s (baseline %.12s, %.0f ms)\n",
-		paint(color, "verdict "+strings.ToUpper(string(d.Verdict))), d.Stage, strings.Join(counts, ", "), d.Baseline, d.Seconds*1000)
-	_, err := io.WriteString(w, b.String())
+	fmt.Fprintf(t, "%s at stage %s: %s (baseline %s, %.0f ms)\n",
+		t.paint(color, "verdict "+strings.ToUpper(string(d.Verdict))), d.Stage, strings.Join(counts, ", "), short(printable(d.Baseline)), d.Seconds*1000)
+	_, err := io.WriteString(w, t.String())
 	return err
 }
+
+// attention lists the controls that need a person: what closes the gate first, and certain failures before
+// what nobody knows.
+func attention(d *Document) []*Control {
+	var bad []*Control
+	for i := range d.Controls {
+		if c := &d.Controls[i]; c.needsPerson() {
+			bad = append(bad, c)
+		}
+	}
+	rank := func(c *Control) int {
+		n := 0
+		if c.Severity != control.Must {
+			n += 2
+		}
+		if c.Outcome == control.Unknown {
+			n++
+		}
+		return n
+	}
+	slices.SortStableFunc(bad, func(a, b *Control) int { return rank(a) - rank(b) })
+	return bad
+}
+
+// text is the report on its way to a terminal.
+type text struct {
+	TextOptions
+	strings.Builder
+	at time.Time // of the run
+}
+
+func (t *text) paint(color, s string) string {
+	if !t.Color {
+		return s
+	}
+	return "\x1b[" + color + "m" + s + "\x1b[0m"
+}
+
+func (t *text) heading(s string) { fmt.Fprintf(t, "%s\n", t.paint("1", s)) }
+
+const indent = "           "
+
+// control writes a control's line, and below it what somebody needs to act on it.
+func (t *text) control(c *Control) {
+	m := marks[c.Outcome]
+	note := ""
+	if c.needsPerson() && c.Severity == control.Should {
+		note = " (should: it does not close the gate)"
+	}
+	fmt.Fprintf(t, "  %s  %-30s %s%s\n", t.paint(m.color, fmt.Sprintf("%-7s", m.word)), printable(c.ID), printable(c.Title), note)
+	for i := range c.Observations {
+		o := &c.Observations[i]
+		if !t.Verbose && o.Outcome != control.Fail && o.Outcome != control.Unknown {
+			continue
+		}
+		fmt.Fprintf(t, "%s%s\n", indent, fact(o))
+	}
+	if c.Waiver != nil {
+		fmt.Fprintf(t, "%s%s\n", indent, c.Waiver.sentence(c.Outcome, t.at))
+	}
+	if c.needsPerson() && c.Fix != "" {
+		fmt.Fprintf(t, "%shint: %s\n", indent, printable(c.Fix))
+	}
+}
+
+// coverage writes how far the hardening guide is proven, in one line.
+func (t *text) coverage(items []GuideItem) {
+	var parts []string
+	for _, c := range covered(items) {
+		part := fmt.Sprintf("%s %d of %d hold", c.Level, len(c.Items[control.Pass]), c.Total)
+		for _, out := range outcomes {
+			list := c.Items[out]
+			switch {
+			case out == control.Pass || len(list) == 0:
+			case out == control.Fail || out == control.Unknown || out == control.Waived:
+				part += fmt.Sprintf(", %s %s", out, printable(strings.Join(list, " ")))
+			default:
+				part += fmt.Sprintf(", %d %s", len(list), out)
+			}
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(t, "%s %s\n", t.paint("1", "guide"), strings.Join(parts, "; "))
+	}
+}
+
+// coverage of one level of the guide.
+type coverage struct {
+	Level control.GuideLevel
+	Total int
+	Items map[control.Outcome][]string // outcome → ids of the items
+}
+
+// covered counts the items of each level that occurs.
+func covered(items []GuideItem) []coverage {
+	var list []coverage
+	for _, level := range []control.GuideLevel{control.GuideBaseline, control.GuideExtended} {
+		c := coverage{level, 0, map[control.Outcome][]string{}}
+		for _, g := range items {
+			if g.Level == level {
+				c.Total++
+				c.Items[g.Outcome] = append(c.Items[g.Outcome], g.Item)
+			}
+		}
+		if c.Total > 0 {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// fact says on one line what was seen, with nothing of the host unescaped.
+func fact(o *Observation) string {
+	switch {
+	case o.Error != "":
+		return fmt.Sprintf("%s: cannot tell: %s", printable(o.Source), cut(printable(o.Error)))
+	case o.Outcome == control.Pending:
+		return printable(o.Want)
+	}
+	return fmt.Sprintf("%s: want %s, got %s", printable(o.Source), printable(o.Want), cut(printable(o.Got)))
+}
+
+// sentence says who took on the failure, and until when, as it stood at the time of the run.
+func (w *Waiver) sentence(o control.Outcome, at time.Time) string {
+	state := "waived until"
+	switch {
+	case !at.Before(w.Expires):
+		state = "the waiver lapsed on"
+	case o != control.Waived:
+		state = "a waiver that is not used, until"
+	}
+	return fmt.Sprintf("%s %s, by %s: %s", state, day(w.Expires), printable(w.Owner), printable(w.Reason))
+}
+
+// day is a moment as people agree on it: in UTC, with the zone.
+func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// short is how much of a digest tells it from another one.
+func short(digest string) string { return fmt.Sprintf("%.12s", digest) }
 
 // longest is how much of one value a line shows: a console is no place for a list of system calls.
 const longest = 300
@@ -97,7 +226,7 @@ func cut(s string) string {
 // printable escapes what is not text on one line. The bytes come from the host that is judged, and must
 // neither forge a line of the report nor speak to the terminal that shows it.
 func printable(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+	if !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) && utf8.ValidString(s) {
 		return s
 	}
 	quoted := strconv.Quote(s)

@@ -1,0 +1,37 @@
+package report
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// name is what a person calls the machine; an image that was never booted has its image's name.
+func (h Host) name() string {
+	return cmp.Or(h.NodeID, h.MachineID, h.ImageID, "host")
+}
+
+// property is one fact about a run as a whole.
+type property struct{ name, value string }
+
+// facts lists what was judged, by what and against what, in the order in which a reader asks. What the
+// host does not tell is left out.
+func (d *Document) facts() []property {
+	all := []property{
+		{"verdict", string(d.Verdict)},
+		{"stage", d.Stage.String()},
+		{"node-id", d.Host.NodeID},
+		{"machine-id", d.Host.MachineID},
+		{"image-id", d.Host.ImageID},
+		{"image-version", d.Host.ImageVersion},
+		{"root-hash", d.Host.RootHash},
+		{"kernel", d.Host.Kernel},
+		{"baseline", d.Baseline},
+		{"profile", d.Profile.Server + "/" + d.Profile.Platform + ", " + d.Profile.Layout + ", " + d.Profile.Distribution},
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Profile.Parameters)) {
+		all = append(all, property{"parameter." + name, d.Profile.Parameters[name]})
+	}
+	all = append(all, property{"tool", d.Tool.Name + " " + d.Tool.Version})
+	return slices.DeleteFunc(all, func(p property) bool { return p.value == "" })
+}
