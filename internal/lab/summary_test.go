@@ -21,7 +21,7 @@ func TestWriteSummary(t *testing.T) {
 	}
 	proof := &Proof{
 		Report: decode(t, `{"schema": "strongroom.report/v1", "stage": "run", "verdict": "pass", "baseline": "dd44",
-			"summary": {"pass": 1, "pending": 1}, "controls": [{"id": "a-b"}, {"id": "c-d"}]}`),
+			"summary": {"pass": 1, "pending": 1}, "controls": [{"id": "a-b", "severity": "must"}, {"id": "c-d", "severity": "should"}]}`),
 		Steps: []Step{{"boot to verdict", 41200 * time.Millisecond}},
 	}
 	var b strings.Builder

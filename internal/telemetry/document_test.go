@@ -12,8 +12,8 @@ import (
 func document(edit func(*report.Document)) *report.Document {
 	fact := func(o control.Outcome) []report.Observation {
 		return []report.Observation{
-			{Resource: "swap:any", Outcome: control.Pass, Source: "/proc/meminfo", Want: "0", Got: "0"},
-			{Resource: "swap:any", Outcome: o, Source: "/proc/swaps", Want: "none", Got: "/dev/vda5"},
+			{Resource: "swap:any", Layer: control.Effective, Outcome: control.Pass, Source: "/proc/meminfo", Want: "0", Got: "0"},
+			{Resource: "swap:any", Layer: control.Effective, Outcome: o, Source: "/proc/swaps", Want: "none", Got: "/dev/vda5"},
 		}
 	}
 	d := &report.Document{
@@ -24,7 +24,7 @@ func document(edit func(*report.Document)) *report.Document {
 		Controls: []report.Control{
 			{ID: "memory-swap-off", Severity: control.Must, Outcome: control.Fail, Observations: fact(control.Fail)},
 			{ID: "time-chrony", Severity: control.Should, Outcome: control.Unknown, Observations: []report.Observation{
-				{Outcome: control.Unknown, Source: "chrony.service", Error: "no answer"},
+				{Layer: control.Effective, Outcome: control.Unknown, Source: "chrony.service", Error: "no answer"},
 			}},
 			{ID: "ssh-absent", Severity: control.Must, Outcome: control.Pass},
 			{ID: "vault-mlock", Severity: control.Must, Outcome: control.Pending},
