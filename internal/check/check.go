@@ -101,6 +101,12 @@ func Run(ctx context.Context, b *baseline.Baseline, digest string, h host.Host, 
 	return r
 }
 
+// One judges one control alone, and asks the host nothing that this control does not look at.
+func One(ctx context.Context, b *baseline.Baseline, c control.Control, h host.Host, stage control.Stage) ControlResult {
+	obs := judge(ctx, b, c, &snapshot{Host: h}, stage)
+	return ControlResult{Control: c, Outcome: control.Worst(obs), Observations: obs}
+}
+
 func orDefault[T int | time.Duration](v, d T) T {
 	if v == 0 {
 		return d

@@ -50,7 +50,6 @@ func profiles() map[string]control.Profile {
 		p.Parameters = map[string]string{"memory_lock": lock}
 		out["memory_lock="+lock] = p
 	}
-	out["openbao"] = checktest.OpenBaoProfile()
 	return out
 }
 
@@ -88,12 +87,7 @@ func TestConformingNodePassesEveryStage(t *testing.T) {
 // Every fragment that a control renders is looked at: flipped, removed, made writable or given away,
 // the control that owns it fails.
 func TestEveryFragmentOfAControlIsProven(t *testing.T) {
-	for _, p := range []control.Profile{checktest.Profile(), checktest.OpenBaoProfile()} {
-		t.Run(p.Server, func(t *testing.T) { everyFragmentIsProven(t, checktest.Compile(t, p)) })
-	}
-}
-
-func everyFragmentIsProven(t *testing.T, b *baseline.Baseline) {
+	b := checktest.Compile(t, checktest.Profile())
 	tree, err := b.Overlay()
 	if err != nil {
 		t.Fatal(err)

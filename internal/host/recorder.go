@@ -17,6 +17,7 @@ import (
 // left out. The first answer to a question is the one that is kept. It is safe for concurrent use.
 type Recorder struct {
 	host Host
+	tap  Tap // of a host that is not recorded but tapped
 
 	mu      sync.Mutex
 	answers map[question]answer
@@ -103,6 +104,9 @@ func (r *Recorder) record(q question, value any, err error) {
 // recorded asks, writes down and passes on.
 func recorded[T any](r *Recorder, method, argument string, ask func() (T, error)) (T, error) {
 	value, err := ask()
+	if r.tap != nil {
+		return tapped(r.tap, method, argument, value, err)
+	}
 	r.record(question{method, argument}, value, err)
 	return value, err
 }
@@ -110,6 +114,9 @@ func recorded[T any](r *Recorder, method, argument string, ask func() (T, error)
 // ReadFile implements Host.
 func (r *Recorder) ReadFile(path string) ([]byte, error) {
 	b, err := r.host.ReadFile(path)
+	if r.tap != nil {
+		return tapped(r.tap, "ReadFile", path, b, err)
+	}
 	r.record(question{"ReadFile", path}, newFileContent(redactFile(path, b)), err)
 	return b, err
 }

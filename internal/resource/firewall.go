@@ -214,18 +214,21 @@ func (f *Firewall) Verify(ctx context.Context, h host.Host, stage control.Stage)
 		where := source + " " + c.Name
 		o.equal(where+" hook and policy", fmt.Sprintf("filter hook %s priority 0 policy drop", c.Name),
 			fmt.Sprintf("%s hook %s priority %d policy %s", c.Type, c.Hook, c.Priority, c.Policy))
-		for i := range max(len(rules), len(c.Rules)) {
-			w, g := at(rules, i), at(c.Rules, i)
-			if w != g {
-				o.judge(fmt.Sprintf("%s rule %d", where, i+1), w, g, false)
-				break // the rest is shifted, and one difference is enough to close the gate
-			}
-		}
-		if slices.Equal(rules, c.Rules) {
-			o.judge(where+" rules", fmt.Sprintf("%d as stated", len(rules)), fmt.Sprintf("%d as stated", len(c.Rules)), true)
-		}
+		verifyRules(o, where+" rules", rules, c.Rules)
 	}
 	return o.out
+}
+
+// verifyRules names the first rule that differs: the rest is shifted.
+func verifyRules(o *observe, source string, want, got []string) {
+	for i := range max(len(want), len(got)) {
+		if w, g := at(want, i), at(got, i); w != g {
+			o.judge(source, fmt.Sprintf("rule %d: %s", i+1, w), fmt.Sprintf("rule %d: %s", i+1, g), false)
+			return
+		}
+	}
+	stated := fmt.Sprintf("%d as stated", len(want))
+	o.equal(source, stated, stated)
 }
 
 func at(list []string, i int) string {

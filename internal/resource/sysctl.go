@@ -142,10 +142,14 @@ func listSysctlFiles(h host.Host) sysctlFiles {
 // readSysctlFragment takes a link to /dev/null, which masks a file, and a dangling link for the
 // empty files that they are to systemd-sysctl.
 func readSysctlFragment(h host.Host, at string) ([]byte, error) {
-	if info, err := h.Lstat(at); err == nil && info.Target == "/dev/null" {
+	info, err := h.Lstat(at)
+	if err == nil && info.Target == "/dev/null" {
 		return nil, nil
 	}
-	content, err := h.ReadFile(at)
+	var content []byte
+	if err == nil {
+		content, err = h.ReadFile(at)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -1,0 +1,103 @@
+package checktest
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/resource"
+)
+
+// Breakage is a host that differs in one thing, which may show in several answers.
+type Breakage struct {
+	Name    string
+	Answers map[Fact]Answer
+}
+
+// Breakages are the ways to break what a resource asked: each known mutation of each answer, and what only
+// somebody who knows the kind thinks of. They are tried all; some of them break nothing.
+func Breakages(res control.Resource, asked map[Fact]Answer) []Breakage {
+	out := known(res, asked)
+	for _, f := range SortedFacts(asked) {
+		for _, m := range Mutations(f, asked[f]) {
+			out = append(out, Breakage{f.String() + ": " + m.Name, map[Fact]Answer{f: m.Answer}})
+		}
+	}
+	return out
+}
+
+// known adds to [Mutations] what the type of an answer does not tell: a line that would override another, a
+// name that is forbidden. A kind whose facts TestEveryCheckCanFail cannot break needs a case here.
+func known(res control.Resource, asked map[Fact]Answer) []Breakage {
+	var out []Breakage
+	one := func(f Fact, name string, v any) {
+		out = append(out, Breakage{f.String() + ": " + name, map[Fact]Answer{f: {Value: v}}})
+	}
+	switch r := res.(type) {
+	case *resource.Sysctl:
+		line := r.Name + " = 4242\n"
+		for f, a := range asked {
+			names, isDir := a.Value.([]string)
+			if f.Method != "ReadDir" || !strings.HasSuffix(f.Argument, "sysctl.d") || a.Value != nil && !isDir {
+				continue
+			}
+			at := path.Join(f.Argument, "zz-foreign.conf")
+			out = append(out, Breakage{f.String() + ": a later file", map[Fact]Answer{
+				f:             {Value: append(slices.Clone(names), "zz-foreign.conf")},
+				{"Lstat", at}: {Value: host.FileInfo{Mode: 0o644}}, {"ReadFile", at}: {Value: []byte(line)},
+			}})
+		}
+		appendToFiles(asked, line, one)
+	case *resource.Swap:
+		appendToFiles(asked, "/swap none swap sw 0 0\n", one)
+		f := Fact{"Units", ""}
+		if units, ok := asked[f].Value.([]host.UnitStatus); ok {
+			one(f, "a swap unit", append(slices.Clone(units), host.UnitStatus{Name: "dev-vda6.swap", LoadState: "loaded", ActiveState: "inactive"}))
+		}
+	case *resource.KernelModule:
+		f := Fact{"Modules", ""}
+		if names, ok := asked[f].Value.([]string); ok {
+			one(f, "and "+r.Name, append(slices.Clone(names), r.Name))
+		}
+	case *resource.VaultConfig:
+		names := slices.Concat(r.Forbid, slices.Sorted(maps.Keys(r.AbsentOr)))
+		for _, secret := range r.Secrets {
+			names = append(names, "foreign."+secret)
+		}
+		for _, name := range names {
+			appendToFiles(asked, vaultSetting(name), one)
+		}
+	}
+	return out
+}
+
+// appendToFiles adds a line to each file that was read.
+func appendToFiles(asked map[Fact]Answer, line string, one func(Fact, string, any)) {
+	for f, a := range asked {
+		if content, ok := a.Value.([]byte); ok && f.Method == "ReadFile" {
+			one(f, "and "+line, append(slices.Clone(content), line...))
+		}
+	}
+}
+
+// vaultSetting writes a setting with a value that no control asks for, in a block of its own.
+func vaultSetting(name string) string {
+	parts := strings.Split(strings.ReplaceAll(name, "*", "foreign"), ".")
+	last := len(parts) - 1
+	setting := parts[last] + " = \"foreign\"\n"
+	if last == 0 {
+		return setting
+	}
+	return parts[0] + labels(parts[1:last]) + " {\n" + setting + "}\n"
+}
+
+func labels(names []string) string {
+	out := ""
+	for _, name := range names {
+		out += ` "` + name + `"`
+	}
+	return out
+}
