@@ -9,9 +9,13 @@ CACHE   := $(or $(STRONGROOM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stron
 VERSION := $(shell tools/version)
 PACKER  := $(shell tools/build --path packer)
 
-# The server binary of the image: yours, or the one that `make tools` builds.
-VAULT_BINARY ?= $(shell tools/build --path vault)
-OUTPUT       ?= out/image
+# The server of the image, vault or openbao, and its program: yours, or the Vault that `make tools` builds. No Go module
+# builds OpenBao (its go.mod has replace directives), so its program is always yours.
+SERVER         ?= vault
+VAULT_BINARY   ?= $(shell tools/build --path vault)
+OPENBAO_BINARY ?=
+SERVER_BINARY  ?= $(if $(filter openbao,$(SERVER)),$(OPENBAO_BINARY),$(VAULT_BINARY))
+OUTPUT         ?= out/image
 
 # Where the plugin is installed: apart from the plugins of the user's other work.
 export PACKER_PLUGIN_PATH  := $(CACHE)/plugins
@@ -26,7 +30,8 @@ GO_BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.buildVer
 .PHONY: help
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\n  VAULT_BINARY=/path  another server binary      OUTPUT=dir  another output directory (default out/image)\n'
+	@printf '\n  %s\n' 'SERVER=openbao SERVER_BINARY=/path  an image of OpenBao, with this program (default: Vault, built by make tools)' \
+		'OUTPUT=dir                          another output directory (default out/image)'
 
 ##@ Build
 
@@ -42,7 +47,7 @@ build: ## build bin/imagebuild, bin/hostcheck and bin/packer-plugin-strongroom
 
 .PHONY: tools
 tools: ## build Packer and Vault from their pinned Go modules, once per version
-	@tools/build packer $(if $(filter $(shell tools/build --path vault),$(VAULT_BINARY)),vault)
+	@tools/build packer $(if $(filter $(shell tools/build --path vault),$(VAULT_BINARY) $(SERVER_BINARY)),vault)
 
 .PHONY: plugin-install
 plugin-install: build tools ## install the plugin, with hostcheck beside it, where `make image` looks for it
@@ -55,8 +60,9 @@ plugin-install: build tools ## install the plugin, with hostcheck beside it, whe
 
 .PHONY: image
 image: deps plugin-install ## bake the golden image, boot it, and print what the node reports
+	@[[ -n '$(SERVER_BINARY)' ]] || { echo 'make image: SERVER=$(SERVER) needs its program: SERVER_BINARY=/path/to/bao' >&2; exit 64; }
 	@mkdir -p '$(dir $(OUTPUT))'
-	$(PACKER) build -force -var 'vault_binary=$(VAULT_BINARY)' -var 'output_directory=$(OUTPUT)' packer/local.pkr.hcl
+	$(PACKER) build -force -var 'server=$(SERVER)' -var 'server_binary=$(SERVER_BINARY)' -var 'output_directory=$(OUTPUT)' packer/local.pkr.hcl
 	@$(MAKE) --no-print-directory image-proof
 
 .PHONY: image-proof
@@ -84,12 +90,12 @@ check-generated: ## fail when a generated file is not what its source says
 
 .PHONY: test
 test: deps plugin-install check check-generated ## everything: checks, real bakes, boots in QEMU
-	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' \
+	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
 		$(GO) test -tags bake,boot -p 1 -count 1 -timeout 60m ./cmd/... ./internal/...
 
 .PHONY: test-slow
 test-slow: deps plugin-install ## make test, and what takes too long for it: the other distribution, memory locked
-	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' \
+	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
 		$(GO) test -tags bake,boot,slow -p 1 -count 1 -timeout 180m ./cmd/... ./internal/...
 
 .PHONY: bench
@@ -97,7 +103,7 @@ bench: deps plugin-install ## measure bakes and checks, printed with the machine
 	@tools/build goss
 	@printf 'machine: %s, %s processors, %s\n' "$$(awk -F': ' '/model name/ { print $$2; exit }' /proc/cpuinfo)" "$$(nproc)" \
 		"$$(awk '/MemTotal/ { printf "%.0f GiB of memory", $$2 / 1048576 }' /proc/meminfo)"
-	GOSS="$$(tools/build --path goss)" STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' \
+	GOSS="$$(tools/build --path goss)" STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
 		$(GO) test -tags bake -run '^$$' -bench . -benchtime 3x -p 1 -timeout 60m ./internal/...
 	VAULT_BINARY='$(VAULT_BINARY)' $(GO) test -tags boot -run '^$$' -bench InGuest -benchtime 1x -timeout 20m ./internal/lab
 

@@ -1,6 +1,7 @@
-# Bakes a golden Vault image on this machine: no privileges, no virtual machine, no SSH.
+# Bakes a golden image of Vault or OpenBao on this machine: no privileges, no virtual machine, no SSH.
 #
-#   packer build -var vault_binary=/usr/local/bin/vault packer/local.pkr.hcl
+#   packer build -var server_binary=/usr/local/bin/vault packer/local.pkr.hcl
+#   packer build -var server=openbao -var server_binary=/usr/local/bin/bao packer/local.pkr.hcl
 #
 # Copy it, keep what you need. Every attribute: docs/builder.md.
 
@@ -15,12 +16,23 @@ packer {
   }
 }
 
-variable "vault_binary" {
+variable "server" {
   type        = string
-  description = "Path of the Vault program that goes into the image (Linux, amd64)."
+  default     = "vault"
+  description = "The server of the image: vault or openbao."
+
+  validation {
+    condition     = var.server == "vault" || var.server == "openbao"
+    error_message = "The server is vault or openbao."
+  }
 }
 
-variable "vault_sha256" {
+variable "server_binary" {
+  type        = string
+  description = "Path of the server's program, vault or bao, that goes into the image (Linux, amd64)."
+}
+
+variable "server_sha256" {
   type        = string
   default     = ""
   description = "Its SHA-256, as in the release's SHA256SUMS; empty trusts the file as it lies there."
@@ -40,7 +52,7 @@ variable "distribution" {
 variable "memory_lock" {
   type        = string
   default     = "off"
-  description = "on: Vault locks its memory; off: there is no swap of any form that it could leave for."
+  description = "on: Vault locks its memory (OpenBao cannot); off: there is no swap of any form that it could leave for."
 }
 
 variable "output_directory" {
@@ -48,19 +60,30 @@ variable "output_directory" {
   default = "out/image"
 }
 
-source "strongroom-image" "vault" {
-  image_name    = "strongroom-vault"
+source "strongroom-image" "node" {
+  image_name    = "strongroom-${var.server}"
   image_version = var.image_version
   distribution  = var.distribution
-  profile       = "vault/vm"
+  profile       = "${var.server}/vm"
 
   parameters = {
     memory_lock = var.memory_lock
   }
 
-  vault {
-    binary = var.vault_binary
-    sha256 = var.vault_sha256
+  # In a template for one server, write one block: vault { binary = "…" } or openbao { binary = "…" }.
+  dynamic "vault" {
+    for_each = var.server == "vault" ? [1] : []
+    content {
+      binary = var.server_binary
+      sha256 = var.server_sha256
+    }
+  }
+  dynamic "openbao" {
+    for_each = var.server == "openbao" ? [1] : []
+    content {
+      binary = var.server_binary
+      sha256 = var.server_sha256
+    }
   }
 
   formats             = ["raw", "qcow2"]
@@ -72,7 +95,7 @@ source "strongroom-image" "vault" {
 }
 
 build {
-  sources = ["source.strongroom-image.vault"]
+  sources = ["source.strongroom-image.node"]
 
   # Provisioners run inside the tree, before it is sealed. A corporate CA, for example:
   #

@@ -5,6 +5,7 @@ package lab
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/image"
 	"github.com/strongroom/strongroom/internal/overlay"
+	"github.com/strongroom/strongroom/internal/server"
 )
 
 // workDir holds what the tests of this package bake; the images go with it.
@@ -73,26 +75,36 @@ var baking sync.Mutex
 // recipe is what makes one image of these tests another than the plain one.
 type recipe struct {
 	name         string
+	server       string            // default vault
 	distribution string            // default debian/trixie
 	parameters   map[string]string // of the profile
 	drift        []overlay.Fragment
-	programs     []image.Binary // beside Vault and hostcheck
+	programs     []image.Binary // beside the server and hostcheck
 }
 
 func bake(ctx context.Context, r recipe) error {
 	distribution := cmp.Or(r.distribution, "debian/trixie")
-	baking.Lock()
-	defer baking.Unlock()
-	programs, err := programs()
+	product, err := server.Find(cmp.Or(r.server, "vault"))
 	if err != nil {
 		return err
 	}
+	baking.Lock()
+	defer baking.Unlock()
+	serverProgram, err := serverBinary(product)
+	if err != nil {
+		return err
+	}
+	agent, err := hostcheck()
+	if err != nil {
+		return err
+	}
+	programs := []image.Binary{{Source: serverProgram, Path: product.Binary}, {Source: agent, Path: "/usr/bin/hostcheck"}}
 	catalogue, err := hardening.Load()
 	if err != nil {
 		return err
 	}
 	compiled, err := catalogue.Compile(control.Profile{
-		Server: "vault", Platform: "vm", Layout: "sealed", Distribution: distribution, Parameters: r.parameters,
+		Server: product.ID, Platform: "vm", Layout: "sealed", Distribution: distribution, Parameters: r.parameters,
 	})
 	if err != nil {
 		return err
@@ -139,25 +151,35 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "strongroom"), err
 }
 
-// programs are Vault as `make image` takes it, and hostcheck as it is in the working tree.
-var programs = sync.OnceValues(func() ([]image.Binary, error) {
-	const root = "../.."
-	vault := os.Getenv("VAULT_BINARY")
-	if vault == "" {
-		path, err := exec.Command(filepath.Join(root, "tools/build"), "--path", "vault").Output()
-		if err != nil {
-			return nil, fmt.Errorf("cannot tell where Vault lies: %w", err)
+// serverBinary is the server's program as `make image` takes it.
+func serverBinary(p server.Product) (string, error) {
+	if p.ID == "openbao" {
+		path := os.Getenv("OPENBAO_BINARY")
+		if path == "" {
+			return "", errors.New("OPENBAO_BINARY is not set")
 		}
-		vault = strings.TrimSpace(string(path))
+		return path, nil
 	}
-	hostcheck := filepath.Join(workDir, "hostcheck")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", hostcheck, "./cmd/hostcheck")
-	build.Dir = root
+	if path := os.Getenv("VAULT_BINARY"); path != "" {
+		return path, nil
+	}
+	path, err := exec.Command("../../tools/build", "--path", "vault").Output()
+	if err != nil {
+		return "", fmt.Errorf("cannot tell where Vault lies: %w", err)
+	}
+	return strings.TrimSpace(string(path)), nil
+}
+
+// hostcheck is the agent as it is in the working tree.
+var hostcheck = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(workDir, "hostcheck")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/hostcheck")
+	build.Dir = "../.."
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("cannot build hostcheck: %w: %s", err, output)
+		return "", fmt.Errorf("cannot build hostcheck: %w: %s", err, output)
 	}
-	return []image.Binary{{Source: vault, Path: "/usr/bin/vault"}, {Source: hostcheck, Path: "/usr/bin/hostcheck"}}, nil
+	return path, nil
 })
 
 func testLog() *slog.Logger {

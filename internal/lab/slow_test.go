@@ -5,9 +5,6 @@ package lab
 import (
 	"path/filepath"
 	"testing"
-
-	"github.com/strongroom/strongroom/internal/check"
-	"github.com/strongroom/strongroom/internal/control"
 )
 
 // TestBootProfiles boots what `make test` has no time for: the other distribution, and Vault with
@@ -23,15 +20,7 @@ func TestBootProfiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			node := start(t, Config{Disk: newDisk(t, filepath.Join(workDir, r.name, "disk.raw")), UUID: NewUUID()})
-			d := verdictOf(t, node)
-			if d.Verdict != check.Pass || d.Stage != control.StageRun {
-				for _, c := range d.Controls {
-					if c.Outcome != control.Pass {
-						t.Errorf("%s is %s: %+v", c.ID, c.Outcome, c.Observations)
-					}
-				}
-				t.Fatalf("verdict %s at stage %s", d.Verdict, d.Stage)
-			}
+			requirePass(t, verdictOf(t, node))
 			powerOff(t, node)
 		})
 	}

@@ -194,13 +194,15 @@ func TestShippedTemplates(t *testing.T) {
 		t.Errorf("packer fmt: %s", out)
 	}
 	for name, wire := range wires {
-		t.Run(name, func(t *testing.T) {
-			validate := w.command(t, dir, "validate", "-var", "vault_binary=/nowhere/vault", "local.pkr.hcl")
-			validate.Env = append(validate.Env, wire)
-			if out, code := run(t, validate); code != 0 {
-				t.Errorf("packer validate: %s", out)
-			}
-		})
+		for _, server := range []string{"vault", "openbao"} {
+			t.Run(name+"/"+server, func(t *testing.T) {
+				validate := w.command(t, dir, "validate", "-var", "server="+server, "-var", "server_binary=/nowhere/"+server, "local.pkr.hcl")
+				validate.Env = append(validate.Env, wire)
+				if out, code := run(t, validate); code != 0 {
+					t.Errorf("packer validate: %s", out)
+				}
+			})
+		}
 	}
 }
 
