@@ -87,7 +87,7 @@ func TestTmpfilesMakesTheDirectories(t *testing.T) {
 	if _, stderr, err := run(t, "systemd-sysusers", "--root="+r.dir); err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
 	}
-	if _, stderr, err := run(t, "systemd-tmpfiles", "--root="+r.dir, "--create", "strongroom.conf"); err != nil || stderr != "" {
+	if _, stderr, err := run(t, "systemd-tmpfiles", "--root="+r.dir, "--create", "strongroom.conf", "strongroom-vault.conf"); err != nil || stderr != "" {
 		t.Fatalf("%v\n%s", err, stderr)
 	}
 	type attributes struct{ Mode, UID, GID uint32 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/check/checktest"
+	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/overlay"
 )
 
@@ -26,9 +27,13 @@ type root struct {
 }
 
 func newRoot(t *testing.T, memoryLock string) root {
-	t.Helper()
 	p := checktest.Profile()
 	p.Parameters = map[string]string{"memory_lock": memoryLock}
+	return newRootOf(t, p)
+}
+
+func newRootOf(t *testing.T, p control.Profile) root {
+	t.Helper()
 	tree, err := checktest.Compile(t, p).Overlay()
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +42,7 @@ func newRoot(t *testing.T, memoryLock string) root {
 	for _, link := range []string{"bin", "sbin", "lib"} {
 		r.symlink(t, "/"+link, "usr/"+link)
 	}
-	for _, program := range []string{"/usr/bin/vault", "/usr/bin/hostcheck", "/usr/lib/systemd/systemd-networkd-wait-online"} {
+	for _, program := range []string{checktest.Product(t, p).Binary, "/usr/bin/hostcheck", "/usr/lib/systemd/systemd-networkd-wait-online"} {
 		r.write(t, program, "#!/bin/sh\n", 0o755)
 	}
 	// base-passwd's own, before anything was installed.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/strongroom/strongroom/internal/check/checktest"
 )
 
 // remaining are the points that `systemd-analyze security` holds against a unit, each with the reason
@@ -55,6 +57,9 @@ var exposures = []remaining{
 		"AmbientCapabilities=":                "mlockall needs CAP_IPC_LOCK in a process that is not root",
 		"CapabilityBoundingSet=~CAP_IPC_LOCK": "mlockall",
 	})},
+	{"openbao.service", "off", 1.3, with(everyService, map[string]string{
+		"IPAddressDeny=": "who may reach OpenBao and whom it may reach is stated once, by nftables, where it is verified rule by rule",
+	})},
 	{"hostcheck-gate.service", "off", 2.3, without(with(everyService, ofHostcheck, ofTheJudge), "RestrictAddressFamilies=~AF_(INET|INET6)")},
 	{"hostcheck.service", "off", 2.7, with(everyService, ofHostcheck, ofTheJudge, map[string]string{
 		"IPAddressDeny=": "serves the verdict to those whom nftables lets through",
@@ -84,6 +89,9 @@ func TestEveryRemainingExposureHasItsReason(t *testing.T) {
 	for _, want := range exposures {
 		t.Run(fmt.Sprintf("%s memory_lock=%s", want.unit, want.memoryLock), func(t *testing.T) {
 			r := newRoot(t, want.memoryLock)
+			if want.unit == "openbao.service" {
+				r = newRootOf(t, checktest.OpenBaoProfile())
+			}
 			overall, points := r.exposure(t, want.unit)
 			if overall > want.exposure {
 				t.Errorf("overall exposure %.1f, at most %.1f is known", overall, want.exposure)

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/strongroom/strongroom/internal/check/checktest"
+	"github.com/strongroom/strongroom/internal/control"
 )
 
 // verify gives what `systemd-analyze verify` has to say about units of ours, and apart from it about
@@ -28,12 +31,14 @@ func (r root) verify(t *testing.T, units ...string) (ours, others []string) {
 }
 
 func TestUnitsLoadWithoutComplaint(t *testing.T) {
-	for _, lock := range []string{"on", "off"} {
-		t.Run("memory_lock="+lock, func(t *testing.T) {
-			r := newRoot(t, lock)
+	locked := checktest.Profile()
+	locked.Parameters = map[string]string{"memory_lock": "on"}
+	for name, p := range map[string]control.Profile{"vault": checktest.Profile(), "vault memory_lock=on": locked, "openbao": checktest.OpenBaoProfile()} {
+		t.Run(name, func(t *testing.T) {
+			r := newRootOf(t, p)
 			r.addDistribution(t)
 			units := r.units()
-			for _, name := range []string{"vault.service", "hostcheck.service", "hostcheck-gate.service", "hostcheck-configure.service", "var-lib-vault.mount"} {
+			for _, name := range []string{p.Server + ".service", "hostcheck.service", "hostcheck-gate.service", "hostcheck-configure.service", "var-lib-" + p.Server + ".mount"} {
 				if !slices.Contains(units, name) {
 					t.Fatalf("%s is not among the units of the overlay: %q", name, units)
 				}

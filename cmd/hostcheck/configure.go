@@ -13,6 +13,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/configure"
 	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/server"
 )
 
 func configureCommand() *cobra.Command {
@@ -20,8 +21,9 @@ func configureCommand() *cobra.Command {
 		Use:   "configure",
 		Short: "Turn node.hcl and TLS material into this node's files below /run",
 		Long: `configure reads the systemd credentials strongroom.node.hcl, strongroom.tls.crt, strongroom.tls.key and
-strongroom.tls.ca, and writes Vault's configuration and TLS files below /run/vault, the sets of
-the firewall, and on the first boot the node id. It runs as hostcheck-configure.service.`,
+strongroom.tls.ca, and writes the server's configuration and TLS files below /run/vault or /run/openbao,
+the sets of the firewall, and on the first boot the node id. Which server the node has, its baseline
+says. It runs as hostcheck-configure.service.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return configureNode(cmd.Context()) },
 	}
@@ -46,9 +48,14 @@ func configureNode(ctx context.Context) error {
 	if err != nil {
 		return &exit{exitFail, err}
 	}
+	product, err := server.Find(b.Profile.Server)
+	if err != nil {
+		return &exit{exitFail, fmt.Errorf("cannot use the baseline: %w", err)}
+	}
 	result, err := configure.Run(ctx, configure.Options{
 		Root:        "/",
 		Credentials: credentials,
+		Server:      product,
 		Baked:       baked,
 		Firewall:    configure.Nftables{},
 		Resolve:     configure.Resolver{Proc: "/proc"}.Resolve,

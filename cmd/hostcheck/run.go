@@ -13,16 +13,17 @@ import (
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/host"
 	"github.com/strongroom/strongroom/internal/report"
+	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/telemetry"
 )
 
 func runCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
-		Short: "Watch this node: serve the verdict and metrics, judge again, start Vault when the gate opens",
+		Short: "Watch this node: serve the verdict and metrics, judge again, start the server when the gate opens",
 		Long: `run is the agent of a node (hostcheck.service). It serves /metrics, /report, /livez and /healthz on port
-9810, also when the gate keeps Vault down; judges a closed gate again and has systemd start
-Vault when it passes; and judges the running Vault.`,
+9810, also when the gate keeps the server down; judges a closed gate again and has systemd start
+the server, Vault or OpenBao as the baseline says, when it passes; and judges the running server.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context()) },
 	}
@@ -36,13 +37,14 @@ func runAgent(ctx context.Context) error {
 	}
 	err = agent.Run(ctx, agent.Options{
 		Judge:       judgeThisHost,
+		Server:      serverOfThisHost(log),
 		Units:       &agent.Systemd{},
 		Exporter:    telemetry.NewExporter(telemetry.Build{Version: buildVersion, Revision: revision()}),
 		Journal:     telemetry.NewJournal(nil),
 		Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
 		Listen:      agent.DefaultListen,
 		ReportPath:  telemetry.ReportPath,
-		VaultAddr:   "https://127.0.0.1:8200",
+		ServerAddr:  agent.DefaultServerAddr,
 		Interval:    agent.DefaultInterval,
 		Notify:      telemetry.Notify,
 		Watchdog:    watchdog,
@@ -52,6 +54,28 @@ func runAgent(ctx context.Context) error {
 		return &exit{exitFail, err}
 	}
 	return nil
+}
+
+// serverOfThisHost is the product that the host's baseline is about. Without a baseline that can be read nothing
+// is started anyway, since the gate fails; the agent serves all the same, and says so.
+func serverOfThisHost(log *slog.Logger) server.Product {
+	product, err := func() (server.Product, error) {
+		h, err := host.Tree("/")
+		if err != nil {
+			return server.Product{}, err
+		}
+		defer h.Close()
+		b, _, err := loadBaseline(h, "")
+		if err != nil {
+			return server.Product{}, err
+		}
+		return server.Find(b.Profile.Server)
+	}()
+	if err != nil {
+		log.Error("cannot tell which server this node has", "error", err)
+		return server.Products[0]
+	}
+	return product
 }
 
 // judgeThisHost is one run of the checks over a fresh view of the host.

@@ -63,9 +63,9 @@ func writeControlsTable(w io.Writer, b *baseline.Baseline, parameters []baseline
 	}
 	if len(parameters) > 0 {
 		fmt.Fprintln(w)
-		fmt.Fprintln(t, "PARAMETER\tVALUE\tONE OF\tDESCRIPTION")
+		fmt.Fprintln(t, "PARAMETER\tVALUE\tTYPE\tVALUES\tDESCRIPTION")
 		for _, p := range parameters {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.Name, b.Profile.Parameters[p.Name], cmp.Or(strings.Join(p.OneOf, ", "), p.Pattern), oneLine(p.Description))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.Name, cmp.Or(b.Profile.Parameters[p.Name], "-"), p.Type, p.Values(), oneLine(p.Description))
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -99,13 +99,23 @@ func writeControlsMarkdown(w io.Writer, b *baseline.Baseline, parameters []basel
 		}
 	}
 	if len(parameters) > 0 {
-		fmt.Fprintf(out, "\n## Parameters\n\n| name | default | values | what it does |\n|---|---|---|---|\n")
+		fmt.Fprintf(out, "\n## Parameters\n\n| name | type | default | values | what it does |\n|---|---|---|---|---|\n")
 		for _, p := range parameters {
-			values := "`" + strings.Join(p.OneOf, "`, `") + "`"
-			if len(p.OneOf) == 0 {
+			values, otherwise := p.Values(), ""
+			switch {
+			case len(p.OneOf) > 0:
+				values = "`" + strings.Join(p.OneOf, "`, `") + "`"
+			case p.Pattern != "":
 				values = "`" + strings.ReplaceAll(p.Pattern, "|", `\|`) + "`"
 			}
-			fmt.Fprintf(out, "| `%s` | `%s` | %s | %s |\n", p.Name, p.Default, values, oneLine(p.Description))
+			if p.Otherwise != "" {
+				otherwise = " Not for every profile: " + oneLine(p.Otherwise) + "."
+			}
+			def := "none"
+			if p.Default != "" {
+				def = "`" + p.Default + "`"
+			}
+			fmt.Fprintf(out, "| `%s` | %s | %s | %s | %s%s |\n", p.Name, p.Type, def, values, oneLine(p.Description), otherwise)
 		}
 	}
 	_, err := io.WriteString(w, out.String())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/report"
+	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/telemetry"
 )
 
@@ -22,7 +23,7 @@ const (
 )
 
 const (
-	// settleInterval is how often the agent looks while something is about to change: Vault
+	// settleInterval is how often the agent looks while something is about to change: the server
 	// is starting, or has just started and has not locked its memory or opened its ports yet.
 	settleInterval = 2 * time.Second
 	// settleTime is how long a start may take until it counts as the normal state.
@@ -40,13 +41,14 @@ type Judge func(ctx context.Context, stage control.Stage) (*report.Document, err
 // Options of an agent. Only Watchdog has a useful zero value.
 type Options struct {
 	Judge       Judge
+	Server      server.Product // that the gate guards
 	Units       Units
 	Exporter    *telemetry.Exporter
 	Journal     *telemetry.Journal
-	Credentials string // $CREDENTIALS_DIRECTORY: TLS material for the port, and the CA of Vault
+	Credentials string // $CREDENTIALS_DIRECTORY: TLS material for the port, and the CA of the server
 	Listen      string
 	ReportPath  string // where the gate left its report
-	VaultAddr   string // the local Vault's API
+	ServerAddr  string // the local server's API
 	Interval    time.Duration
 	Notify      func(state string) error // to systemd
 	Watchdog    time.Duration            // 0: nobody watches
@@ -71,15 +73,15 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("cannot serve telemetry: %w", err)
 	}
-	vault, err := newVaultProbe(o.VaultAddr, material, o.Log)
+	probe, err := newServerProbe(o.Server, o.ServerAddr, material, o.Log)
 	if err != nil {
 		listener.Close()
 		return err
 	}
 	a.lastTick.Store(time.Now().UnixNano())
-	server := telemetry.NewServer(o.Exporter.Handler(telemetry.Probes{Alive: a.alive, Vault: vault.check}, o.Log), o.Log)
+	endpoint := telemetry.NewServer(o.Exporter.Handler(telemetry.Probes{Alive: a.alive, Server: probe.check}, o.Log), o.Log)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(telemetry.Limit(listener, material.serverTLS())) }()
+	go func() { served <- endpoint.Serve(telemetry.Limit(listener, material.serverTLS())) }()
 	o.Log.Info("serving the verdict", "address", listener.Addr().String(), "tls", material.serverTLS() != nil)
 	a.notify("READY=1")
 
@@ -87,8 +89,8 @@ func Run(ctx context.Context, o Options) error {
 	a.notify("STOPPING=1")
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	if shutdownErr := server.Shutdown(drain); shutdownErr != nil {
-		err = errors.Join(err, server.Close())
+	if shutdownErr := endpoint.Shutdown(drain); shutdownErr != nil {
+		err = errors.Join(err, endpoint.Close())
 	}
 	return err
 }

@@ -60,15 +60,15 @@ func serve(t *testing.T, h http.Handler, creds node.Credentials) string {
 	return server.URL
 }
 
-func TestVaultProbe(t *testing.T) {
+func TestServerProbe(t *testing.T) {
 	t.Setenv("VAULT_TOKEN", "hvs.environment")
 	t.Setenv("VAULT_SKIP_VERIFY", "true")
 	ca := nodetest.NewCA(t, nodetest.Today())
 	creds := ca.Credentials("", "*.example.net") // loopback is not in the certificate
 	vault := &health{}
 	m := newMachine(t)
-	probe := func(addr string, creds node.Credentials) *vaultProbe {
-		p, err := newVaultProbe(addr, readMaterial(nodetest.WriteCredentials(t, creds), m.agent.Log), m.agent.Log)
+	probe := func(addr string, creds node.Credentials) *serverProbe {
+		p, err := newServerProbe(m.agent.Server, addr, readMaterial(nodetest.WriteCredentials(t, creds), m.agent.Log), m.agent.Log)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,9 +77,9 @@ func TestVaultProbe(t *testing.T) {
 	addr := serve(t, vault, creds)
 	for want, state := range map[string]map[string]any{
 		"":                                   {"initialized": true, "standby": true},
-		"vault is not initialized":           {"initialized": false, "sealed": true},
-		"vault is sealed":                    {"initialized": true, "sealed": true},
-		"vault was removed from the cluster": {"initialized": true, "removed_from_cluster": true},
+		"Vault is not initialized":           {"initialized": false, "sealed": true},
+		"Vault is sealed":                    {"initialized": true, "sealed": true},
+		"Vault was removed from the cluster": {"initialized": true, "removed_from_cluster": true},
 	} {
 		vault.set(state)
 		got := ""
@@ -170,7 +170,7 @@ func TestRunServesTheReason(t *testing.T) {
 	m := newMachine(t)
 	m.host = check.Fail
 	m.agent.Credentials = nodetest.WriteCredentials(t, creds)
-	m.agent.VaultAddr = "https://127.0.0.1:1"
+	m.agent.ServerAddr = "https://127.0.0.1:1"
 	m.agent.Watchdog = 60 * time.Millisecond
 	var mu sync.Mutex
 	var states []string
@@ -218,7 +218,7 @@ func TestRunWithoutCertificate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t)
 			m.agent.Credentials = nodetest.WriteCredentials(t, creds)
-			m.agent.VaultAddr = "https://127.0.0.1:1"
+			m.agent.ServerAddr = "https://127.0.0.1:1"
 			addr, stop := run(t, m)
 			resp, body := fetch(t, http.DefaultClient, "http://"+addr+"/report")
 			if resp.StatusCode != http.StatusOK || !strings.Contains(body, report.Schema) {

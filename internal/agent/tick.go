@@ -10,11 +10,8 @@ import (
 	"github.com/strongroom/strongroom/internal/report"
 )
 
-// Units that the agent looks at.
-const (
-	gateUnit  = "hostcheck-gate.service"
-	vaultUnit = "vault.service"
-)
+// gateUnit is the unit of the gate.
+const gateUnit = "hostcheck-gate.service"
 
 // tick looks at the node once, does what follows, and says when to look again.
 //
@@ -23,8 +20,8 @@ const (
 // run the gate again.
 func (a *Agent) tick(ctx context.Context) time.Duration {
 	gate, gateErr := a.Units.State(ctx, gateUnit)
-	vault, vaultErr := a.Units.State(ctx, vaultUnit)
-	for _, err := range []error{gateErr, vaultErr} {
+	server, serverErr := a.Units.State(ctx, a.Server.Unit)
+	for _, err := range []error{gateErr, serverErr} {
 		if err != nil {
 			a.Log.ErrorContext(ctx, "cannot ask systemd", "error", err)
 		}
@@ -41,7 +38,7 @@ func (a *Agent) tick(ctx context.Context) time.Duration {
 	}
 
 	switch {
-	case vaultErr == nil && vault.running():
+	case serverErr == nil && server.running():
 		a.enter(running)
 		d := a.judge(ctx, control.StageRun)
 		if (d == nil || d.Verdict != check.Pass) && a.settling() {
@@ -51,10 +48,10 @@ func (a *Agent) tick(ctx context.Context) time.Duration {
 	case open:
 		a.enter(opened)
 		if a.settling() {
-			return settleInterval // Vault is on its way
+			return settleInterval // the server is on its way
 		}
 		a.judge(ctx, control.StageBoot)
-		return a.Interval // somebody stopped Vault, or it does not stay up: systemd's concern
+		return a.Interval // somebody stopped the server, or it does not stay up: systemd's concern
 	}
 	a.enter(closed)
 	if fresh && said != nil {
@@ -63,16 +60,16 @@ func (a *Agent) tick(ctx context.Context) time.Duration {
 	if d := a.judge(ctx, control.StageBoot); d == nil || d.Verdict != check.Pass {
 		return a.Interval
 	}
-	return a.open(ctx, gate, vault)
+	return a.open(ctx, gate, server)
 }
 
 // phase is what the agent is waiting for.
 type phase int
 
 const (
-	closed  phase = iota + 1 // the gate keeps Vault down
-	opened                   // the gate is open, Vault does not run
-	running                  // Vault runs
+	closed  phase = iota + 1 // the gate keeps the server down
+	opened                   // the gate is open, the server does not run
+	running                  // the server runs
 )
 
 func (a *Agent) enter(p phase) {
@@ -84,28 +81,28 @@ func (a *Agent) enter(p phase) {
 // settling reports whether the phase is so young that things are still about to change.
 func (a *Agent) settling() bool { return time.Since(a.since) < settleTime }
 
-// open has systemd start Vault. vault.service requires the gate, so systemd runs the gate first
-// and it judges for itself. Where that would not happen, Vault is not started.
-func (a *Agent) open(ctx context.Context, gate, vault Unit) time.Duration {
+// open has systemd start the server. Its unit requires the gate, so systemd runs the gate first
+// and it judges for itself. Where that would not happen, the server is not started.
+func (a *Agent) open(ctx context.Context, gate, server Unit) time.Duration {
 	var reason string
 	switch {
 	case !gate.runnable():
 		reason = gateUnit + " cannot run (" + gate.Load + ")"
-	case !vault.runnable():
-		reason = vaultUnit + " cannot run (" + vault.Load + ")"
-	case !slices.Contains(vault.Requires, gateUnit) || !slices.Contains(vault.After, gateUnit):
-		reason = vaultUnit + " does not require " + gateUnit
+	case !server.runnable():
+		reason = a.Server.Unit + " cannot run (" + server.Load + ")"
+	case !slices.Contains(server.Requires, gateUnit) || !slices.Contains(server.After, gateUnit):
+		reason = a.Server.Unit + " does not require " + gateUnit
 	}
 	if reason != "" {
 		if a.complain.changed(reason) {
-			a.Log.ErrorContext(ctx, "the host passes, but Vault is kept down", "reason", reason)
+			a.Log.ErrorContext(ctx, "the host passes, but "+a.Server.Name+" is kept down", "reason", reason)
 		}
 		return a.Interval
 	}
 	a.complain.changed("")
-	a.Log.InfoContext(ctx, "the host passes again: starting Vault through the gate")
-	if err := a.Units.Start(ctx, vaultUnit); err != nil {
-		a.Log.ErrorContext(ctx, "cannot start Vault", "error", err)
+	a.Log.InfoContext(ctx, "the host passes again: starting "+a.Server.Name+" through the gate")
+	if err := a.Units.Start(ctx, a.Server.Unit); err != nil {
+		a.Log.ErrorContext(ctx, "cannot start "+a.Server.Name, "error", err)
 		return a.Interval
 	}
 	return settleInterval

@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/report"
+	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/telemetry"
 )
 
@@ -50,7 +51,7 @@ func newMachine(t *testing.T) *machine {
 				m.judged = append(m.judged, stage)
 				return verdict(stage, m.host), m.judgeError
 			},
-			Units: m, Exporter: telemetry.NewExporter(telemetry.Build{}), ReportPath: path, Interval: 30 * time.Second,
+			Server: server.Products[0], Units: m, Exporter: telemetry.NewExporter(telemetry.Build{}), ReportPath: path, Interval: 30 * time.Second,
 			Journal: telemetry.NewJournal(func(string, journal.Priority, map[string]string) error { m.entries++; return nil }),
 			Notify:  func(string) error { return nil },
 			Log:     slog.New(slog.NewTextHandler(&m.log, nil)),
@@ -64,7 +65,7 @@ func (m *machine) State(_ context.Context, name string) (Unit, error) {
 	if m.unreachable != nil {
 		return Unit{}, m.unreachable
 	}
-	return map[string]Unit{gateUnit: m.gate, vaultUnit: m.vault}[name], nil
+	return map[string]Unit{gateUnit: m.gate, m.agent.Server.Unit: m.vault}[name], nil
 }
 
 func (m *machine) Start(_ context.Context, name string) error {
@@ -144,7 +145,7 @@ func TestClosedGateOpens(t *testing.T) {
 
 	m.host = check.Pass
 	m.expect("it looks again soon", m.tick() == settleInterval)
-	m.expect("systemd is asked to start Vault", len(m.started) == 1 && m.started[0] == vaultUnit)
+	m.expect("systemd is asked to start Vault", len(m.started) == 1 && m.started[0] == m.agent.Server.Unit)
 	m.expect("the agent's own opinion does not open the gate", !m.agent.Exporter.GateOpen())
 
 	m.gateSays(check.Pass)
@@ -153,6 +154,20 @@ func TestClosedGateOpens(t *testing.T) {
 	m.expect("the gate's does", m.agent.Exporter.GateOpen())
 	m.expect("and stage run follows", m.agent.Exporter.Report().Stage == control.StageRun)
 	m.expect("Vault was started once", len(m.started) == 1)
+}
+
+// On an OpenBao node the agent looks at OpenBao's unit, and at no other.
+func TestGateOpensForOpenBao(t *testing.T) {
+	m := newMachine(t)
+	product, err := server.Find("openbao")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.agent.Server = product
+	m.host = check.Pass
+	m.tick()
+	m.expect("systemd is asked to start OpenBao", len(m.started) == 1 && m.started[0] == "openbao.service")
+	m.expect("the log names it", strings.Contains(m.log.String(), "starting OpenBao"))
 }
 
 // Whatever the host looks like, Vault is started through a gate that can run, or not at all.

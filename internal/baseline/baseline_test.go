@@ -28,6 +28,11 @@ func profiles() map[string]control.Profile {
 			out[fmt.Sprintf("%s-%s-mlock-%s", p.Server, platform, lock)] = p
 		}
 	}
+	for _, platform := range baseline.Platforms {
+		p := checktest.OpenBaoProfile()
+		p.Platform = platform
+		out["openbao-"+platform] = p
+	}
 	p := checktest.Profile()
 	p.Distribution = "debian/bookworm"
 	out["vault-vm-bookworm"] = p

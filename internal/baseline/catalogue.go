@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/resource"
-	"github.com/strongroom/strongroom/internal/server"
 )
 
 // Catalogue is every control that we know, before a profile selects and resolves some of them.
@@ -25,15 +23,6 @@ type Catalogue struct {
 	guideLines []int         // where each item of it stands
 	entries    []entry
 	units      fs.FS // unit files and their kin that every image carries verbatim
-}
-
-// Parameter is a value that a user may choose per image.
-type Parameter struct {
-	Name        string   `yaml:"name"`
-	Default     string   `yaml:"default"`
-	OneOf       []string `yaml:"one_of"`
-	Pattern     string   `yaml:"pattern"` // regular expression for the whole value
-	Description string   `yaml:"description"`
 }
 
 // entry is one control as the catalogue file states it: its resources may still hold ${parameters}.
@@ -209,21 +198,20 @@ func (c *Catalogue) validate() []error {
 		seen[e.id] = at
 	}
 	params := map[string]string{}
-	for _, p := range c.Parameters {
+	for i := range c.Parameters {
+		p := &c.Parameters[i]
 		if _, dup := params[p.Name]; dup {
 			errs = append(errs, fmt.Errorf("parameter %q is declared twice", p.Name))
 		}
 		params[p.Name] = p.Default
-		if err := p.Check(p.Default); err != nil {
-			errs = append(errs, fmt.Errorf("default of %w", err))
+		if err := p.validate(); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	words := server.Products[0].Words()
-	maps.Copy(words, params)
+	if err := portsApart(c.Parameters, params); err != nil {
+		errs = append(errs, err)
+	}
 	for _, e := range c.entries {
-		if _, err := e.control(words); err != nil {
-			errs = append(errs, fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err))
-		}
 		for name := range e.when {
 			if _, ok := params[name]; !ok && !slices.Contains(profileFields, name) {
 				errs = append(errs, fmt.Errorf("%s: control %q: when names %q, which is neither a parameter nor one of %s",
@@ -235,18 +223,36 @@ func (c *Catalogue) validate() []error {
 				errs = append(errs, fmt.Errorf("%s: control %q: guide item %q is not in %s", place(e.file, e.line), e.id, id, guideFile))
 			}
 		}
-		var decoded control.Control
-		for _, n := range e.resources {
-			res, err := decodeResource(n, words)
-			if err != nil {
-				errs = append(errs, inFile(e.file, err))
-				continue
-			}
-			decoded.Resources = append(decoded.Resources, res)
+		errs = append(errs, c.validateEntry(e, params)...)
+	}
+	return errs
+}
+
+// validateEntry fills an entry in with the default parameters, for the first server that it is about.
+func (c *Catalogue) validateEntry(e entry, params map[string]string) []error {
+	p := control.Profile{Server: Servers[0], Parameters: params}
+	if servers := e.when["server"]; len(servers) > 0 {
+		p.Server = servers[0]
+	}
+	w, err := c.wordsOf(p)
+	if err != nil {
+		return []error{fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err)}
+	}
+	var errs []error
+	if _, err := e.control(w); err != nil {
+		errs = append(errs, fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err))
+	}
+	var decoded control.Control
+	for _, n := range e.resources {
+		res, err := decodeResource(n, w)
+		if err != nil {
+			errs = append(errs, inFile(e.file, err))
+			continue
 		}
-		if err := e.checkProcedure(decoded); err != nil {
-			errs = append(errs, fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err))
-		}
+		decoded.Resources = append(decoded.Resources, res)
+	}
+	if err := e.checkProcedure(decoded); err != nil {
+		errs = append(errs, fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err))
 	}
 	return errs
 }
@@ -274,7 +280,7 @@ func (e entry) checkProcedure(decoded control.Control) error {
 var profileFields = []string{"server", "platform", "layout", "distribution"}
 
 // decodeResource reads one "kind: {fields}" entry with its parameters filled in.
-func decodeResource(node *yaml.Node, params map[string]string) (control.Resource, error) {
+func decodeResource(node *yaml.Node, w words) (control.Resource, error) {
 	if node.Kind != yaml.MappingNode || len(node.Content) != 2 {
 		return nil, &lineError{node.Line, errors.New("a resource is one kind with its fields (- sysctl: {name: …, value: …})")}
 	}
@@ -283,7 +289,7 @@ func decodeResource(node *yaml.Node, params map[string]string) (control.Resource
 	if !ok {
 		return nil, &lineError{node.Line, fmt.Errorf("unknown kind %q (known: %s)", kind, strings.Join(resource.KindNames(), ", "))}
 	}
-	body, err := substitute(node.Content[1], params)
+	body, err := substitute(node.Content[1], w)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 
 const good = `family: memory
 parameters:
-  - {name: size, default: "1"}
+  - {name: size, type: string, default: "1", pattern: "[0-9]+"}
 controls:
   - id: memory-example-one
     title: An example
@@ -116,7 +116,7 @@ func TestMistakesNameFileAndLine(t *testing.T) {
 }
 
 func TestDuplicateIDNamesBothPlaces(t *testing.T) {
-	second := strings.Replace(good, "family: memory\nparameters:\n  - {name: size, default: \"1\"}", "family: network", 1)
+	second := strings.Replace(good, "family: memory\nparameters:\n  - {name: size, type: string, default: \"1\", pattern: \"[0-9]+\"}", "family: network", 1)
 	_, err := baseline.Parse(family("memory.yaml", good, "network.yaml", strings.Replace(second, "${size}", "2", 1)), nil)
 	if err == nil || !strings.Contains(err.Error(), "network.yaml:3") || !strings.Contains(err.Error(), "memory.yaml:5") {
 		t.Errorf("got %v", err)

@@ -14,7 +14,7 @@ import (
 
 // Known values of a profile's fields. A value that is not here would select nothing by mistake.
 var (
-	Servers       = []string{"vault"} // openbao comes with its units
+	Servers       = server.IDs()
 	Platforms     = []string{"cloud", "vm", "metal"}
 	Layouts       = []string{"sealed"}
 	Distributions = []string{"debian/trixie", "debian/bookworm"}
@@ -36,7 +36,7 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 	if err != nil {
 		return nil, err
 	}
-	words, err := words(resolved)
+	words, err := c.wordsOf(resolved)
 	if err != nil {
 		return nil, err
 	}
@@ -66,29 +66,18 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 	slices.SortFunc(b.Controls, func(a, z control.Control) int {
 		return cmp.Or(strings.Compare(a.Family, z.Family), strings.Compare(a.ID, z.ID))
 	})
-	b.static, err = readStatic(c.units)
+	b.static, err = readStatic(c.units, resolved.Server)
 	if err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-// words are all that a control may write as ${…}: the profile's parameters, and the names of its server.
-func words(p control.Profile) (map[string]string, error) {
-	product, err := server.Find(p.Server)
-	if err != nil {
-		return nil, err
-	}
-	words := product.Words()
-	maps.Copy(words, p.Parameters)
-	return words, nil
-}
-
 // control is the entry with its texts filled in, without resources.
-func (e entry) control(words map[string]string) (control.Control, error) {
+func (e entry) control(w words) (control.Control, error) {
 	var errs []error
 	text := func(s string) string {
-		filled, err := fill(s, words)
+		filled, err := w.fill(s)
 		errs = append(errs, err)
 		return filled
 	}
@@ -115,14 +104,15 @@ func (c *Catalogue) resolve(p control.Profile) (control.Profile, error) {
 	declared := map[string]bool{}
 	for _, param := range c.Parameters {
 		declared[param.Name] = true
-		values[param.Name] = param.Default
+		values[param.Name] = param.canonical(param.Default)
 		if v, ok := p.Parameters[param.Name]; ok {
-			values[param.Name] = v
-			if err := param.Check(v); err != nil {
+			values[param.Name] = param.canonical(v)
+			if err := param.checkFor(p, v); err != nil {
 				errs = append(errs, err)
 			}
 		}
 	}
+	errs = append(errs, portsApart(c.Parameters, values))
 	for _, name := range slices.Sorted(maps.Keys(p.Parameters)) {
 		if !declared[name] {
 			errs = append(errs, fmt.Errorf("unknown parameter %q (known: %s)", name, strings.Join(slices.Sorted(maps.Keys(declared)), ", ")))
@@ -132,8 +122,11 @@ func (c *Catalogue) resolve(p control.Profile) (control.Profile, error) {
 	return p, errors.Join(errs...)
 }
 
-func (e entry) applies(p control.Profile) bool {
-	for name, allowed := range e.when {
+func (e entry) applies(p control.Profile) bool { return selects(e.when, p) }
+
+// selects reports whether a profile has one of the values that are named for each of its fields and parameters.
+func selects(when map[string][]string, p control.Profile) bool {
+	for name, allowed := range when {
 		value := p.Parameters[name]
 		switch name {
 		case "server":

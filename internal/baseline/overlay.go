@@ -4,20 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/overlay"
 )
 
-// staticFile is a file of the units tree: its path below that tree is its path on the host.
+// staticFile is a file of the units tree.
 type staticFile struct {
-	path    string
+	source  string // its path in that tree
+	path    string // its path on the host
 	content []byte
 }
 
-// readStatic lists the units tree. Symlinks cannot be embedded, so a file named X.symlink holds
-// the target of a link named X.
-func readStatic(units fs.FS) ([]staticFile, error) {
+// readStatic lists what the units tree has for one server. A file's path below that tree is its path on
+// the host, but for the directories that are named after a server: what lies in them is for that server alone, and
+// its path begins below. Symlinks cannot be embedded, so a file named X.symlink holds the target of a link named X.
+func readStatic(units fs.FS, serverID string) ([]staticFile, error) {
 	if units == nil {
 		return nil, nil
 	}
@@ -26,8 +29,15 @@ func readStatic(units fs.FS) ([]staticFile, error) {
 		if err != nil || d.IsDir() || strings.HasSuffix(p, ".go") {
 			return err
 		}
+		onHost := p
+		if first, rest, _ := strings.Cut(p, "/"); slices.Contains(Servers, first) {
+			if first != serverID {
+				return nil
+			}
+			onHost = rest
+		}
 		content, err := fs.ReadFile(units, p)
-		out = append(out, staticFile{"/" + p, content})
+		out = append(out, staticFile{p, "/" + onHost, content})
 		return err
 	})
 	if err != nil {
@@ -46,7 +56,7 @@ func (b *Baseline) Overlay() (*overlay.Tree, error) {
 		if link, ok := strings.CutSuffix(f.path, ".symlink"); ok {
 			fragment = overlay.Symlink(link, strings.TrimSpace(string(f.content)))
 		}
-		errs = append(errs, tree.Add("systemd"+f.path, fragment))
+		errs = append(errs, tree.Add("systemd/"+f.source, fragment))
 	}
 	for _, c := range b.Controls {
 		for _, r := range c.Resources {

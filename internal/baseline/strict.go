@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -116,64 +115,6 @@ func knownKeys(node *yaml.Node, t reflect.Type) error {
 			if err := knownKeys(node.Content[i+1], ft); err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-// parameterUse is ${memory_lock}, a parameter, or ${server.unit}, a word of the profile's server.
-var parameterUse = regexp.MustCompile(`\$\{([a-z_]+(?:\.[a-z_]+)?)\}`)
-
-// substitute copies a node with ${parameter} filled in. A value that is nothing but a parameter
-// takes that parameter's type, so that ${api_port} is a number where a number is due.
-func substitute(node *yaml.Node, params map[string]string) (*yaml.Node, error) {
-	out := *node
-	out.Content = nil
-	for _, c := range node.Content {
-		s, err := substitute(c, params)
-		if err != nil {
-			return nil, err
-		}
-		out.Content = append(out.Content, s)
-	}
-	if node.Kind != yaml.ScalarNode || !strings.Contains(node.Value, "${") {
-		return &out, nil
-	}
-	var err error
-	if out.Value, err = fill(node.Value, params); err != nil {
-		return nil, &lineError{node.Line, err}
-	}
-	if parameterUse.FindString(node.Value) == node.Value {
-		out.Tag, out.Style = "", 0 // let the value decide, as if it had been written here
-	}
-	return &out, nil
-}
-
-// fill replaces every ${parameter} of a text.
-func fill(text string, params map[string]string) (string, error) {
-	var missing error
-	out := parameterUse.ReplaceAllStringFunc(text, func(use string) string {
-		v, ok := params[parameterUse.FindStringSubmatch(use)[1]]
-		if !ok {
-			missing = fmt.Errorf("unknown parameter %s", use)
-		}
-		return v
-	})
-	return out, missing
-}
-
-// Check reports whether a value is one that the parameter may have.
-func (p Parameter) Check(value string) error {
-	if len(p.OneOf) > 0 && !slices.Contains(p.OneOf, value) {
-		return fmt.Errorf("parameter %s: %q is not one of %s", p.Name, value, strings.Join(p.OneOf, ", "))
-	}
-	if p.Pattern != "" {
-		re, err := regexp.Compile("^(?:" + p.Pattern + ")$")
-		if err != nil {
-			return fmt.Errorf("parameter %s: pattern: %w", p.Name, err)
-		}
-		if !re.MatchString(value) {
-			return fmt.Errorf("parameter %s: %q does not match %s", p.Name, value, p.Pattern)
 		}
 	}
 	return nil

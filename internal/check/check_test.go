@@ -50,6 +50,7 @@ func profiles() map[string]control.Profile {
 		p.Parameters = map[string]string{"memory_lock": lock}
 		out["memory_lock="+lock] = p
 	}
+	out["openbao"] = checktest.OpenBaoProfile()
 	return out
 }
 
@@ -87,7 +88,12 @@ func TestConformingNodePassesEveryStage(t *testing.T) {
 // Every fragment that a control renders is looked at: flipped, removed, made writable or given away,
 // the control that owns it fails.
 func TestEveryFragmentOfAControlIsProven(t *testing.T) {
-	b := checktest.Compile(t, checktest.Profile())
+	for _, p := range []control.Profile{checktest.Profile(), checktest.OpenBaoProfile()} {
+		t.Run(p.Server, func(t *testing.T) { everyFragmentIsProven(t, checktest.Compile(t, p)) })
+	}
+}
+
+func everyFragmentIsProven(t *testing.T, b *baseline.Baseline) {
 	tree, err := b.Overlay()
 	if err != nil {
 		t.Fatal(err)

@@ -10,25 +10,26 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/node"
+	"github.com/strongroom/strongroom/internal/server"
 )
 
-// Files that configure writes, on the node.
-const (
-	VaultConfigPath = "/run/vault/vault.hcl"
-	TLSCertPath     = "/run/vault/tls/tls.crt"
-	TLSKeyPath      = "/run/vault/tls/tls.key"
-	TLSCAPath       = "/run/vault/tls/ca.crt"
-	NodeIDPath      = "/var/lib/hostcheck/node-id"
+// NodeIDPath is where configure keeps the node's identity.
+const NodeIDPath = "/var/lib/hostcheck/node-id"
 
-	// vaultAccount owns nothing of it, but its group may read.
-	vaultAccount = "vault"
-)
+// tlsDirectory is where the TLS material lies, below the server's run directory. The server's account owns
+// nothing of what configure writes, but its group may read.
+func tlsDirectory(p server.Product) string { return p.Run + "/tls" }
+
+func tlsCertPath(p server.Product) string { return tlsDirectory(p) + "/tls.crt" }
+func tlsKeyPath(p server.Product) string  { return tlsDirectory(p) + "/tls.key" }
+func tlsCAPath(p server.Product) string   { return tlsDirectory(p) + "/ca.crt" }
 
 // Options of a run.
 type Options struct {
-	Root        string // where / is: "/" on a node
-	Credentials string // $CREDENTIALS_DIRECTORY
-	Baked       Baked  // what the image has decided
+	Root        string         // where / is: "/" on a node
+	Credentials string         // $CREDENTIALS_DIRECTORY
+	Server      server.Product // of the baseline's profile
+	Baked       Baked          // what the image has decided
 	Firewall    Firewall
 	Resolve     func(addr string) (string, error) // expands a go-sockaddr template
 	Now         func() time.Time
@@ -48,8 +49,8 @@ type Result struct {
 //
 // The firewall comes first, as soon as node.hcl is understood: when anything else is wrong (an
 // expired certificate, a template without an address), the operator's monitoring can then
-// reach the agent and read why. Nothing else listens before the gate has opened. Vault's configuration comes last,
-// because Vault does not start without it.
+// reach the agent and read why. Nothing else listens before the gate has opened. The server's configuration comes
+// last, because the server does not start without it.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	creds, credsErr := node.ReadCredentials(o.Credentials)
 	if len(creds.Config) == 0 {
@@ -112,11 +113,11 @@ func (o Options) resolve(key, addr string, check func(string) error) (string, er
 }
 
 func (o Options) write(creds node.Credentials, result *Result) error {
-	owner, err := lookupOwner(o.path("/etc"), vaultAccount)
+	owner, err := lookupOwner(o.path("/etc"), o.Server.Account)
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{filepath.Dir(VaultConfigPath), filepath.Dir(TLSKeyPath)} {
+	for _, dir := range []string{o.Server.Run, tlsDirectory(o.Server)} {
 		if err := owner.directory(o.path(dir)); err != nil {
 			return err
 		}
@@ -125,10 +126,10 @@ func (o Options) write(creds node.Credentials, result *Result) error {
 		path    string
 		content []byte
 	}{
-		{TLSCAPath, creds.CA},
-		{TLSCertPath, creds.Cert},
-		{TLSKeyPath, creds.Key.Reveal()},
-		{VaultConfigPath, VaultConfig(*result, o.Baked)},
+		{tlsCAPath(o.Server), creds.CA},
+		{tlsCertPath(o.Server), creds.Cert},
+		{tlsKeyPath(o.Server), creds.Key.Reveal()},
+		{o.Server.Config, ServerConfig(o.Server, *result, o.Baked)},
 	}
 	for _, f := range files {
 		if err := owner.file(o.path(f.path), f.content); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom/strongroom/internal/configure"
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/node/nodetest"
+	"github.com/strongroom/strongroom/internal/server"
 )
 
 const config = `
@@ -28,6 +29,9 @@ firewall {
   monitoring = ["192.0.2.7"]
 }
 `
+
+// The products that a node can be configured for.
+var vault, openbao = server.Products[0], server.Products[1]
 
 // firewall remembers what it was given.
 type firewall struct {
@@ -60,10 +64,10 @@ func machine(t *testing.T, creds node.Credentials) (configure.Options, *firewall
 		}
 	}
 	put(t, root, "etc/passwd", fmt.Sprintf("daemon:x:1:1::/:/x\nroot:x:%d:%d:root:/root:/x\n", os.Getuid(), os.Getgid()))
-	put(t, root, "etc/group", fmt.Sprintf("root:x:0:\nvaultage:x:7:\nvault:x:%d:\n", os.Getgid()))
+	put(t, root, "etc/group", fmt.Sprintf("root:x:0:\nvaultage:x:7:\nvault:x:%[1]d:\nopenbao:x:%[1]d:\n", os.Getgid()))
 	fw, log := &firewall{}, &bytes.Buffer{}
 	return configure.Options{
-		Root: root, Baked: baked, Credentials: nodetest.WriteCredentials(t, creds), Firewall: fw,
+		Root: root, Server: vault, Baked: baked, Credentials: nodetest.WriteCredentials(t, creds), Firewall: fw,
 		Resolve: func(string) (string, error) { return "https://10.0.2.15:8201", nil },
 		Now:     time.Now, Random: strings.NewReader(strings.Repeat("0123456789abcdef", 4)),
 		Log: slog.New(slog.NewTextHandler(log, nil)),
@@ -116,7 +120,7 @@ func TestRunWritesTheNode(t *testing.T) {
 	if got := read(t, o.Root, "run/vault/tls/tls.key"); got != string(creds.Key.Reveal()) {
 		t.Error("the key is not the credential")
 	}
-	if got := read(t, o.Root, "run/vault/vault.hcl"); got != string(configure.VaultConfig(want, baked)) {
+	if got := read(t, o.Root, "run/vault/vault.hcl"); got != string(configure.ServerConfig(vault, want, baked)) {
 		t.Errorf("vault.hcl is\n%s", got)
 	}
 	if fw.elements("monitoring4") != 1 || fw.elements("egress6") != 0 {
@@ -127,6 +131,25 @@ func TestRunWritesTheNode(t *testing.T) {
 	}
 	if key := string(creds.Key.Reveal()); strings.Contains(log.String(), key[30:60]) {
 		t.Error("the key is in the log")
+	}
+}
+
+// An OpenBao node has its files where OpenBao's unit looks for them, and nothing where Vault's would.
+func TestRunWritesAnOpenBaoNode(t *testing.T) {
+	o, _, _ := machine(t, nodetest.NewCA(t, nodetest.Today()).Credentials(config, "node.example"))
+	o.Server = openbao
+	result, err := configure.Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, o.Root, "run/openbao/openbao.hcl"); got != string(configure.ServerConfig(openbao, *result, baked)) {
+		t.Errorf("openbao.hcl is\n%s", got)
+	}
+	for _, name := range []string{"tls.crt", "tls.key", "ca.crt"} {
+		read(t, o.Root, "run/openbao/tls/"+name)
+	}
+	if _, err := os.Stat(filepath.Join(o.Root, "run/vault")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("something was written for Vault")
 	}
 }
 

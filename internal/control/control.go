@@ -52,7 +52,7 @@ func (k Key) String() string { return k.Kind + ":" + k.Name }
 
 // Profile is what a baseline is compiled for.
 type Profile struct {
-	Server       string            `json:"server"`       // "vault" (OpenBao comes with its own catalogue entries)
+	Server       string            `json:"server"`       // "vault", "openbao"
 	Platform     string            `json:"platform"`     // "cloud", "vm", "metal"
 	Layout       string            `json:"layout"`       // "sealed": we own disk and boot chain
 	Distribution string            `json:"distribution"` // "debian/trixie"

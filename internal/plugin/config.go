@@ -1,4 +1,4 @@
-//go:generate packer-sdc mapstructure-to-hcl2 -type Config,VaultConfig,BootTestConfig
+//go:generate packer-sdc mapstructure-to-hcl2 -type Config,ServerConfig,BootTestConfig
 
 package plugin
 
@@ -21,8 +21,11 @@ type Config struct {
 	ImageVersion string `mapstructure:"image_version" required:"true"`
 	// The name of the image: `IMAGE_ID` in its os-release. Defaults to `strongroom`.
 	ImageName string `mapstructure:"image_name"`
-	// The server binary that goes into the image.
-	Vault VaultConfig `mapstructure:"vault" required:"true"`
+	// The server that goes into the image is HashiCorp Vault. Exactly one of `vault` and `openbao`
+	// is needed.
+	Vault *ServerConfig `mapstructure:"vault"`
+	// The server that goes into the image is OpenBao.
+	OpenBao *ServerConfig `mapstructure:"openbao"`
 
 	// The distribution that the image stands on: `debian/trixie` (default) or `debian/bookworm`.
 	Distribution string `mapstructure:"distribution"`
@@ -34,8 +37,8 @@ type Config struct {
 	// Packages beside those that the image needs. Each one widens what has to be trusted.
 	Packages []string `mapstructure:"packages"`
 
-	// What the image is hardened for, as server and platform: `vault/vm` (default),
-	// `vault/cloud` or `vault/metal`.
+	// What the image is hardened for, as server and platform: `vault` or `openbao`, then `/vm`,
+	// `/cloud` or `/metal`. Defaults to the server of the block above, and `/vm`.
 	Profile string `mapstructure:"profile"`
 	// Parameters of the profile, by name. `imagebuild controls` lists them with their defaults.
 	Parameters map[string]string `mapstructure:"parameters"`
@@ -46,7 +49,7 @@ type Config struct {
 	// Disk formats: `raw`, `qcow2`. Defaults to both.
 	Formats []string `mapstructure:"formats"`
 	// Free room on the disk behind the root, such as `4GiB`: the first boot divides it into the
-	// partitions `vault`, `audit` and `var`. Defaults to `4GiB`. It costs no space in a sparse
+	// partitions for the server's data, `audit` and `var`. Defaults to `4GiB`. It costs no space in a sparse
 	// file or a qcow2.
 	DataPartitionSize string `mapstructure:"data_partition_size"`
 	// Where the finished image appears, in one rename. Defaults to `output-NAME` with the name
@@ -64,9 +67,9 @@ type Config struct {
 	ctx interpolate.Context
 }
 
-// VaultConfig is the block `vault`.
-type VaultConfig struct {
-	// Path of the Vault program: a Linux binary for amd64.
+// ServerConfig is the block `vault` or `openbao`.
+type ServerConfig struct {
+	// Path of the server's program, `vault` or `bao`: a Linux binary for amd64.
 	Binary string `mapstructure:"binary" required:"true"`
 	// Its SHA-256 in hex, as in the release's `SHA256SUMS`. A binary that differs fails the
 	// build. Leaving it out means trusting the file as it lies there.

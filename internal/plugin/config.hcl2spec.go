@@ -47,7 +47,8 @@ type FlatConfig struct {
 	PackerSensitiveVars []string            `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
 	ImageVersion        *string             `mapstructure:"image_version" required:"true" cty:"image_version" hcl:"image_version"`
 	ImageName           *string             `mapstructure:"image_name" cty:"image_name" hcl:"image_name"`
-	Vault               *FlatVaultConfig    `mapstructure:"vault" required:"true" cty:"vault" hcl:"vault"`
+	Vault               *FlatServerConfig   `mapstructure:"vault" cty:"vault" hcl:"vault"`
+	OpenBao             *FlatServerConfig   `mapstructure:"openbao" cty:"openbao" hcl:"openbao"`
 	Distribution        *string             `mapstructure:"distribution" cty:"distribution" hcl:"distribution"`
 	Mirror              *string             `mapstructure:"mirror" cty:"mirror" hcl:"mirror"`
 	Snapshot            *string             `mapstructure:"snapshot" cty:"snapshot" hcl:"snapshot"`
@@ -84,7 +85,8 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"packer_sensitive_variables": &hcldec.AttrSpec{Name: "packer_sensitive_variables", Type: cty.List(cty.String), Required: false},
 		"image_version":              &hcldec.AttrSpec{Name: "image_version", Type: cty.String, Required: false},
 		"image_name":                 &hcldec.AttrSpec{Name: "image_name", Type: cty.String, Required: false},
-		"vault":                      &hcldec.BlockSpec{TypeName: "vault", Nested: hcldec.ObjectSpec((*FlatVaultConfig)(nil).HCL2Spec())},
+		"vault":                      &hcldec.BlockSpec{TypeName: "vault", Nested: hcldec.ObjectSpec((*FlatServerConfig)(nil).HCL2Spec())},
+		"openbao":                    &hcldec.BlockSpec{TypeName: "openbao", Nested: hcldec.ObjectSpec((*FlatServerConfig)(nil).HCL2Spec())},
 		"distribution":               &hcldec.AttrSpec{Name: "distribution", Type: cty.String, Required: false},
 		"mirror":                     &hcldec.AttrSpec{Name: "mirror", Type: cty.String, Required: false},
 		"snapshot":                   &hcldec.AttrSpec{Name: "snapshot", Type: cty.String, Required: false},
@@ -101,24 +103,24 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 	return s
 }
 
-// FlatVaultConfig is an auto-generated flat version of VaultConfig.
+// FlatServerConfig is an auto-generated flat version of ServerConfig.
 // Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
-type FlatVaultConfig struct {
+type FlatServerConfig struct {
 	Binary *string `mapstructure:"binary" required:"true" cty:"binary" hcl:"binary"`
 	SHA256 *string `mapstructure:"sha256" cty:"sha256" hcl:"sha256"`
 }
 
-// FlatMapstructure returns a new FlatVaultConfig.
-// FlatVaultConfig is an auto-generated flat version of VaultConfig.
+// FlatMapstructure returns a new FlatServerConfig.
+// FlatServerConfig is an auto-generated flat version of ServerConfig.
 // Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
-func (*VaultConfig) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
-	return new(FlatVaultConfig)
+func (*ServerConfig) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatServerConfig)
 }
 
-// HCL2Spec returns the hcl spec of a VaultConfig.
-// This spec is used by HCL to read the fields of VaultConfig.
-// The decoded values from this spec will then be applied to a FlatVaultConfig.
-func (*FlatVaultConfig) HCL2Spec() map[string]hcldec.Spec {
+// HCL2Spec returns the hcl spec of a ServerConfig.
+// This spec is used by HCL to read the fields of ServerConfig.
+// The decoded values from this spec will then be applied to a FlatServerConfig.
+func (*FlatServerConfig) HCL2Spec() map[string]hcldec.Spec {
 	s := map[string]hcldec.Spec{
 		"binary": &hcldec.AttrSpec{Name: "binary", Type: cty.String, Required: false},
 		"sha256": &hcldec.AttrSpec{Name: "sha256", Type: cty.String, Required: false},

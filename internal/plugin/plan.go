@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"cmp"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/image"
+	"github.com/strongroom/strongroom/internal/server"
 )
 
 // plan is a configuration that holds water: what internal/image needs, and what the steps
@@ -37,11 +37,8 @@ type bootPlan struct {
 	timeout time.Duration
 }
 
-// Paths of the programs in the image.
-const (
-	vaultPath     = "/usr/bin/vault"
-	hostcheckPath = "/usr/bin/hostcheck"
-)
+// hostcheckPath is where the agent lies in the image.
+const hostcheckPath = "/usr/bin/hostcheck"
 
 // layout is the only one that this builder makes: it owns the disk and the boot chain.
 const layout = "sealed"
@@ -68,7 +65,8 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 
 	c.ImageName = cmp.Or(c.ImageName, "strongroom")
 	c.Distribution = cmp.Or(c.Distribution, "debian/trixie")
-	c.Profile = cmp.Or(c.Profile, "vault/vm")
+	product, binary := c.serverBinary(&wrong)
+	c.Profile = cmp.Or(c.Profile, product.ID+"/vm")
 	c.DataPartitionSize = cmp.Or(c.DataPartitionSize, "4GiB")
 	c.OutputDirectory = cmp.Or(c.OutputDirectory, "output-"+c.PackerBuildName)
 	c.CacheDirectory = cmp.Or(c.CacheDirectory, defaultCacheDirectory())
@@ -78,13 +76,6 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 
 	if c.ImageVersion == "" {
 		wrong.add("image_version", "is required: every image carries a version that can be compared, such as \"1.4.0\"")
-	}
-	if c.Vault.Binary == "" {
-		wrong.add("vault.binary", "is required: the path of the Vault program that goes into the image")
-	}
-	c.Vault.SHA256 = strings.ToLower(c.Vault.SHA256)
-	if raw, err := hex.DecodeString(c.Vault.SHA256); c.Vault.SHA256 != "" && (err != nil || len(raw) != 32) {
-		wrong.add("vault.sha256", "%q is not a SHA-256 in hex: 64 digits, as in the release's SHA256SUMS", c.Vault.SHA256)
 	}
 	dataSize, err := parseSize(c.DataPartitionSize)
 	if err != nil {
@@ -104,7 +95,7 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 		Snapshot:     c.Snapshot,
 		Packages:     c.Packages,
 		Binaries: []image.Binary{
-			{Source: c.Vault.Binary, Path: vaultPath, SHA256: c.Vault.SHA256},
+			binary,
 			{Source: cmp.Or(c.Hostcheck, "hostcheck"), Path: hostcheckPath},
 		},
 		Formats:   mainDiskFirst(c.Formats),
@@ -115,7 +106,7 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 		CacheDir:  c.CacheDirectory,
 	}
 	c.checkSpec(p.spec, &wrong)
-	c.compile(load, &p, &wrong)
+	c.compile(load, product, &p, &wrong)
 	if wrong.err != nil {
 		return plan{}, wrong.err
 	}
@@ -164,12 +155,16 @@ func (c *Config) checkSpec(s image.Spec, wrong *mistakes) {
 
 // compile resolves the baseline and renders the overlay: a parameter that does not exist is
 // found by `packer validate`.
-func (c *Config) compile(load func() (*baseline.Catalogue, error), p *plan, wrong *mistakes) {
-	server, platform, ok := strings.Cut(c.Profile, "/")
-	if !ok || !slices.Contains(baseline.Servers, server) || !slices.Contains(baseline.Platforms, platform) {
+func (c *Config) compile(load func() (*baseline.Catalogue, error), product server.Product, p *plan, wrong *mistakes) {
+	serverID, platform, ok := strings.Cut(c.Profile, "/")
+	switch {
+	case !ok || !slices.Contains(baseline.Servers, serverID) || !slices.Contains(baseline.Platforms, platform):
 		wrong.add("profile", "%q is not known: it is a server (%s) and a platform (%s), such as \"vault/vm\"", c.Profile,
 			strings.Join(baseline.Servers, ", "), strings.Join(baseline.Platforms, ", "))
-		server, platform = baseline.Servers[0], baseline.Platforms[0] // the parameters can still be judged
+		serverID, platform = product.ID, baseline.Platforms[0] // the parameters can still be judged
+	case serverID != product.ID && (c.Vault != nil || c.OpenBao != nil):
+		wrong.add("profile", "%q is about another server than the block %s: write %q, or leave the profile out", c.Profile, product.ID, product.ID+"/"+platform)
+		serverID = product.ID
 	}
 	distribution := c.Distribution
 	if !slices.Contains(baseline.Distributions, distribution) {
@@ -181,7 +176,7 @@ func (c *Config) compile(load func() (*baseline.Catalogue, error), p *plan, wron
 		return
 	}
 	compiled, err := catalogue.Compile(control.Profile{
-		Server: server, Platform: platform, Layout: layout, Distribution: distribution, Parameters: c.Parameters,
+		Server: serverID, Platform: platform, Layout: layout, Distribution: distribution, Parameters: c.Parameters,
 	})
 	if err != nil {
 		for _, err := range unjoin(err) {

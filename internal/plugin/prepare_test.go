@@ -102,6 +102,22 @@ func TestPrepareValues(t *testing.T) {
 	}
 }
 
+// The block names the server: profile, program and overlay follow it.
+func TestPrepareOpenBao(t *testing.T) {
+	b, err := prepare(t, with(map[string]any{"vault": nil, "openbao": map[string]any{"binary": "/nowhere/bao"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.plan.spec.Binaries[0]; got.Path != "/usr/bin/bao" || got.Source != "/nowhere/bao" {
+		t.Errorf("program %+v", got)
+	}
+	for path, want := range map[string]bool{"/usr/lib/systemd/system/openbao.service": true, "/usr/lib/systemd/system/vault.service": false} {
+		if got := b.plan.spec.Overlay.Owner(path) != ""; got != want {
+			t.Errorf("%s is in the overlay: %t", path, got)
+		}
+	}
+}
+
 func TestSourceDateEpochWins(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	b, err := prepare(t, with(map[string]any{"snapshot": "20260131T000000Z"}))
@@ -123,7 +139,13 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 		{"image_version", map[string]any{"image_version": nil}, "is required"},
 		{"image_version", map[string]any{"image_version": "1 4"}, "not an image version"},
 		{"image_name", map[string]any{"image_name": "Vault!"}, "not an image id"},
-		{"vault.binary", map[string]any{"vault": nil}, "is required"},
+		{"vault", map[string]any{"vault": nil}, "is required, or openbao"},
+		{"vault.binary", map[string]any{"vault": map[string]any{}}, "is required"},
+		{"openbao.binary", map[string]any{"vault": nil, "openbao": map[string]any{}}, "path of the OpenBao program"},
+		{"openbao.sha256", map[string]any{"vault": nil, "openbao": map[string]any{"binary": "b", "sha256": "abcd"}}, "64 digits"},
+		{"openbao", map[string]any{"openbao": map[string]any{"binary": "b"}}, "one server"},
+		{"profile", map[string]any{"profile": "openbao/metal"}, "write \"vault/metal\""},
+		{"parameters", map[string]any{"vault": nil, "openbao": map[string]any{"binary": "b"}, "parameters": map[string]string{"memory_lock": "on"}}, "OpenBao"},
 		{"vault.sha256", map[string]any{"vault": map[string]any{"binary": "v", "sha256": "abcd"}}, "64 digits"},
 		{"distribution", map[string]any{"distribution": "debian/woody"}, "debian/trixie"},
 		{"mirror", map[string]any{"mirror": "ftp://archive"}, "not an http, https or file URL"},
@@ -178,7 +200,7 @@ func TestPrepareReportsAllMistakesAtOnce(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, attribute := range []string{
-		"image_version", "vault.binary", "distribution", "profile", "parameters", "formats", "data_partition_size", "boot_test.memory", "environment",
+		"image_version", "vault", "distribution", "profile", "parameters", "formats", "data_partition_size", "boot_test.memory", "environment",
 	} {
 		if n := strings.Count(err.Error(), "* "+attribute+": "); n != 1 {
 			t.Errorf("%s is reported %d times:\n%v", attribute, n, err)

@@ -16,11 +16,15 @@ type Kind struct {
 // explicit list: a forgotten registration would drop a kind without a sound.
 var Kinds = []Kind{
 	{"sysctl", func() control.Resource { return new(Sysctl) }},
+	{"interface_sysctl", func() control.Resource { return new(InterfaceSysctl) }},
+	{"kernel_fact", func() control.Resource { return new(KernelFact) }},
 	{"swap", func() control.Resource { return new(Swap) }},
 	{"file", func() control.Resource { return new(File) }},
 	{"absent", func() control.Resource { return new(Absent) }},
 	{"mount", func() control.Resource { return new(Mount) }},
 	{"kernel_argument", func() control.Resource { return new(KernelArgument) }},
+	{"kernel_arguments_absent", func() control.Resource { return new(KernelArgumentsAbsent) }},
+	{"cpu_vulnerabilities", func() control.Resource { return new(CPUVulnerabilities) }},
 	{"kernel_module", func() control.Resource { return new(KernelModule) }},
 	{"unit_state", func() control.Resource { return new(UnitState) }},
 	{"unit_property", func() control.Resource { return new(UnitProperty) }},

@@ -70,6 +70,29 @@ func TestValidateRefusesNonsense(t *testing.T) {
 		{&resource.Sysctl{Name: "kernel.sysrq", Value: "0\nkernel.x = 1"}, "value"},
 		{&resource.Sysctl{Name: "kernel.printk", Value: "3\t4"}, "value"},
 
+		{&resource.InterfaceSysctl{Family: "ipv4", Name: "rp_filter", Value: "1"}, ""},
+		{&resource.InterfaceSysctl{Family: "inet", Name: "rp_filter", Value: "1"}, `family "inet"`},
+		{&resource.InterfaceSysctl{Family: "ipv4", Name: "all.rp_filter", Value: "1"}, `name "all.rp_filter"`},
+		{&resource.InterfaceSysctl{Family: "ipv4", Name: "rp_filter"}, `value ""`},
+
+		{&resource.KernelFact{Path: "/sys/power/state", Lacks: []string{"disk"}}, ""},
+		{&resource.KernelFact{Path: "/proc/net/ip_tables_names", Empty: true}, ""},
+		{&resource.KernelFact{Path: "/etc/passwd", Is: "1"}, `path "/etc/passwd"`},
+		{&resource.KernelFact{Path: "/sys/../etc/passwd", Is: "1"}, "path"},
+		{&resource.KernelFact{Path: "/sys/x"}, "exactly one"},
+		{&resource.KernelFact{Path: "/sys/x", Is: "1", Empty: true}, "exactly one"},
+		{&resource.KernelFact{Path: "/sys/x", Is: "1\n"}, "white space"},
+		{&resource.KernelFact{Path: "/sys/x", Lacks: []string{"["}}, `lacks "["`},
+		{&resource.KernelFact{Path: "/sys/x", Has: []string{""}}, "empty word"},
+
+		{&resource.KernelArgumentsAbsent{Name: "weakening", Words: []string{"nokaslr", "mds=*off*"}}, ""},
+		{&resource.KernelArgumentsAbsent{Name: "A b", Words: []string{"nokaslr"}}, `name "A b"`},
+		{&resource.KernelArgumentsAbsent{Name: "a"}, "no words"},
+		{&resource.KernelArgumentsAbsent{Name: "a", Words: []string{"a b"}}, `word "a b"`},
+		{&resource.KernelArgumentsAbsent{Name: "a", Words: []string{"["}}, `word "["`},
+
+		{&resource.CPUVulnerabilities{}, ""},
+
 		{&resource.Swap{}, ""},
 
 		{&resource.File{Path: "/a", Mode: "0644"}, ""},

@@ -32,6 +32,8 @@ type VaultConfig struct {
 	AtLeast map[string]string `yaml:"at_least" json:"at_least,omitempty"`
 	// AbsentOr maps a setting whose default is right to the one value that it may say aloud.
 	AbsentOr map[string]string `yaml:"absent_or" json:"absent_or,omitempty"`
+	// AbsentOrMatch maps a setting that need not be there to a regular expression for the whole value.
+	AbsentOrMatch map[string]string `yaml:"absent_or_match" json:"absent_or_match,omitempty"`
 	// Forbid lists settings and blocks that must not appear ("storage.raft.retry_join").
 	Forbid []string `yaml:"forbid" json:"forbid,omitempty"`
 	// Secrets are names that must not carry a value in clear text: as the last name of any setting,
@@ -76,10 +78,12 @@ func (v *VaultConfig) Validate() error {
 	state("absent_or", v.AbsentOr, text)
 	state("at_least", v.AtLeast, number)
 	state("at_most", v.AtMost, number)
-	state("match", v.Match, func(name, value string) {
+	expression := func(name, value string) {
 		_, err := whole(value)
 		r.that(err == nil, "%s: %v", name, err)
-	})
+	}
+	state("match", v.Match, expression)
+	state("absent_or_match", v.AbsentOrMatch, expression)
 	forbidden := map[string]string{}
 	for _, name := range v.Forbid {
 		forbidden[name] = ""
@@ -90,6 +94,12 @@ func (v *VaultConfig) Validate() error {
 	}
 	r.that(len(stated)+len(v.Secrets) > 0 || v.Alone, "nothing is required or forbidden")
 	return r.err()
+}
+
+// matches reports whether an expression matches a whole value.
+func matches(expression, value string) bool {
+	re, err := whole(expression)
+	return err == nil && re.MatchString(value)
 }
 
 // Render implements control.Resource.
@@ -119,16 +129,19 @@ func (v *VaultConfig) Verify(_ context.Context, h host.Host, stage control.Stage
 		return o.out
 	}
 	v.judgeAll(o, found, v.Require, "", func(want, got string) bool { return got == want })
-	v.judgeAll(o, found, v.Match, "matches ", func(want, got string) bool {
-		re, err := whole(want)
-		return err == nil && re.MatchString(got)
-	})
+	v.judgeAll(o, found, v.Match, "matches ", matches)
 	v.judgeAll(o, found, v.AtLeast, "at least ", func(want, got string) bool { return compareAmounts(got, want, 1) })
 	v.judgeAll(o, found, v.AtMost, "at most ", func(want, got string) bool { return compareAmounts(got, want, -1) })
 	for _, name := range slices.Sorted(maps.Keys(v.AbsentOr)) {
 		want, got := v.AbsentOr[name], found.values(name)
 		ok := !slices.ContainsFunc(got, func(g string) bool { return g != want })
 		o.judge(v.Path+" "+name, "not set, or "+want, cmp.Or(strings.Join(got, ", "), "not set"), ok)
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.AbsentOrMatch)) {
+		want, got := v.AbsentOrMatch[name], found.values(name)
+		wrong := slices.ContainsFunc(got, func(g string) bool { return !matches(want, g) })
+		// What does not match may be a secret that was written where its place belongs.
+		o.judge(v.Path+" "+name, "not set, or matches "+want, map[bool]string{true: "set to something else", false: "as stated"}[wrong], !wrong)
 	}
 	for _, name := range v.Forbid {
 		got := "not set"

@@ -16,8 +16,8 @@ import (
 
 // Probes are the questions that only the agent can answer. An error is the reason for a no.
 type Probes struct {
-	Alive func() error                // the agent's loop turns
-	Vault func(context.Context) error // the local Vault may take traffic
+	Alive  func() error                // the agent's loop turns
+	Server func(context.Context) error // the local server may take traffic
 }
 
 // Handler serves what the exporter shows:
@@ -71,7 +71,7 @@ func (e *Exporter) healthy(ctx context.Context, probes Probes) error {
 	if d := e.Report(); d == nil || d.Verdict != check.Pass {
 		return fmt.Errorf("the host does not pass")
 	}
-	return probes.Vault(ctx)
+	return probes.Server(ctx)
 }
 
 func answer(w http.ResponseWriter, err error) {

@@ -32,7 +32,7 @@ func get(h http.Handler, method, path string, header ...string) *httptest.Respon
 
 func TestMetrics(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{Version: "v1", Revision: "c0ffee"})
-	h := e.Handler(telemetry.Probes{Alive: yes, Vault: ready}, quiet)
+	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet)
 
 	before := get(h, "GET", "/metrics").Body.String()
 	if !strings.Contains(before, "hostcheck_gate_open 0\n") || strings.Contains(before, "hostcheck_check_status") {
@@ -99,7 +99,7 @@ func TestMetrics(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{})
-	h := e.Handler(telemetry.Probes{Alive: yes, Vault: ready}, quiet)
+	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet)
 	if w := get(h, "GET", "/report"); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("before any report: %d", w.Code)
 	}
@@ -137,8 +137,8 @@ func TestProbes(t *testing.T) {
 				e.Judged(document(nil))
 			}
 			h := e.Handler(telemetry.Probes{
-				Alive: func() error { return c.alive },
-				Vault: func(context.Context) error { return c.vault },
+				Alive:  func() error { return c.alive },
+				Server: func(context.Context) error { return c.vault },
 			}, quiet)
 			if w := get(h, "GET", "/livez"); w.Code != c.livez {
 				t.Errorf("/livez says %d %q, want %d", w.Code, w.Body, c.livez)
@@ -151,7 +151,7 @@ func TestProbes(t *testing.T) {
 
 	e := telemetry.NewExporter(telemetry.Build{})
 	e.SetGate(true)
-	if w := get(e.Handler(telemetry.Probes{Alive: yes, Vault: ready}, quiet), "GET", "/healthz"); w.Code != 503 {
+	if w := get(e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet), "GET", "/healthz"); w.Code != 503 {
 		t.Errorf("a host that was never judged is healthy: %d", w.Code)
 	}
 }
@@ -159,7 +159,7 @@ func TestProbes(t *testing.T) {
 func TestNothingElseIsServed(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{})
 	e.Show(document(nil))
-	h := e.Handler(telemetry.Probes{Alive: yes, Vault: ready}, quiet)
+	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet)
 	for _, path := range []string{"/metrics", "/report", "/livez", "/healthz"} {
 		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"} {
 			if w := get(h, method, path); w.Code != http.StatusMethodNotAllowed {
@@ -180,7 +180,7 @@ func TestNothingElseIsServed(t *testing.T) {
 func TestSecurityHeaders(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{})
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = telemetry.NewServer(e.Handler(telemetry.Probes{Alive: yes, Vault: ready}, quiet), quiet)
+	server.Config = telemetry.NewServer(e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet), quiet)
 	server.StartTLS()
 	defer server.Close()
 	resp, err := server.Client().Get(server.URL + "/livez")
@@ -200,7 +200,7 @@ func TestSecurityHeaders(t *testing.T) {
 	if resp.ProtoMajor != 1 {
 		t.Errorf("protocol %s", resp.Proto)
 	}
-	if get(e.Handler(telemetry.Probes{Alive: yes, Vault: ready}, quiet), "GET", "/livez").Header().Get("Strict-Transport-Security") != "" {
+	if get(e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet), "GET", "/livez").Header().Get("Strict-Transport-Security") != "" {
 		t.Error("a promise of TLS was made over plain HTTP")
 	}
 }

@@ -62,8 +62,19 @@ func known(res control.Resource, asked map[Fact]Answer) []Breakage {
 		if names, ok := asked[f].Value.([]string); ok {
 			one(f, "and "+r.Name, append(slices.Clone(names), r.Name))
 		}
+	case *resource.KernelArgumentsAbsent:
+		f := Fact{"KernelArguments", ""}
+		if words, ok := asked[f].Value.([]string); ok {
+			for _, w := range r.Words {
+				one(f, "and "+w, append(slices.Clone(words), strings.ReplaceAll(w, "*", "")))
+			}
+		}
+	case *resource.KernelFact:
+		for _, w := range r.Lacks {
+			appendToFiles(asked, " "+strings.ReplaceAll(w, "*", "")+"\n", one)
+		}
 	case *resource.VaultConfig:
-		names := slices.Concat(r.Forbid, slices.Sorted(maps.Keys(r.AbsentOr)))
+		names := slices.Concat(r.Forbid, slices.Sorted(maps.Keys(r.AbsentOr)), slices.Sorted(maps.Keys(r.AbsentOrMatch)))
 		for _, secret := range r.Secrets {
 			names = append(names, "foreign."+secret)
 		}

@@ -5,6 +5,7 @@ package checktest
 import (
 	"fmt"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,25 +16,27 @@ import (
 	"github.com/strongroom/strongroom/internal/host"
 	"github.com/strongroom/strongroom/internal/host/hosttest"
 	"github.com/strongroom/strongroom/internal/resource"
+	"github.com/strongroom/strongroom/internal/server"
 )
 
-// Profile is the profile that tests use when they do not care.
+// Profile is the profile that tests use when they do not care: Vault on a virtual machine.
 func Profile() control.Profile {
 	return control.Profile{Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie"}
 }
 
-// Profiles are all profiles that the catalogue compiles for, by name.
+// Profiles are all profiles that the catalogue compiles for, by name. OpenBao has no memory locking to choose.
 func Profiles() map[string]control.Profile {
 	out := map[string]control.Profile{}
 	for _, server := range baseline.Servers {
 		for _, platform := range baseline.Platforms {
 			for _, layout := range baseline.Layouts {
 				for _, distribution := range baseline.Distributions {
-					for _, lock := range []string{"on", "off"} {
-						out[strings.Join([]string{server, platform, layout, distribution, "memory_lock=" + lock}, " ")] = control.Profile{
-							Server: server, Platform: platform, Layout: layout, Distribution: distribution,
-							Parameters: map[string]string{"memory_lock": lock},
-						}
+					p := control.Profile{Server: server, Platform: platform, Layout: layout, Distribution: distribution}
+					name := strings.Join([]string{server, platform, layout, distribution}, " ")
+					out[name] = p
+					if server == "vault" {
+						p.Parameters = map[string]string{"memory_lock": "on"}
+						out[name+" memory_lock=on"] = p
 					}
 				}
 			}
@@ -42,14 +45,27 @@ func Profiles() map[string]control.Profile {
 	return out
 }
 
-// Compile gives the real catalogue's baseline of a profile.
-func Compile(t testing.TB, p control.Profile) *baseline.Baseline {
+// OpenBaoProfile is the same for the other server.
+func OpenBaoProfile() control.Profile {
+	p := Profile()
+	p.Server = "openbao"
+	return p
+}
+
+// Catalogue is the real one.
+func Catalogue(t testing.TB) *baseline.Catalogue {
 	t.Helper()
 	c, err := hardening.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := c.Compile(p)
+	return c
+}
+
+// Compile gives the real catalogue's baseline of a profile.
+func Compile(t testing.TB, p control.Profile) *baseline.Baseline {
+	t.Helper()
+	b, err := Catalogue(t).Compile(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,12 +79,13 @@ func Tree(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := Product(t, b.Profile)
 	h := hosttest.New().
-		File("/etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\nvault:x:800:800:HashiCorp Vault:/var/lib/vault:/usr/sbin/nologin\n").
-		File("/etc/shadow", "root:*:19675:0:99999:7:::\nvault:!*:19675::::::\n").Chmod("/etc/shadow", 0o640).Chown("/etc/shadow", 0, 42).
+		File("/etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\n"+p.Account+":x:800:800:"+p.Long+":"+p.Data+":/usr/sbin/nologin\n").
+		File("/etc/shadow", "root:*:19675:0:99999:7:::\n"+p.Account+":!*:19675::::::\n").Chmod("/etc/shadow", 0o640).Chown("/etc/shadow", 0, 42).
 		File("/etc/group", "root:x:0:\n").
 		File("/etc/gshadow", "root:*::\n").Chmod("/etc/gshadow", 0o640).Chown("/etc/gshadow", 0, 42).
-		File("/usr/bin/vault", "ELF").Chmod("/usr/bin/vault", 0o755).
+		File(p.Binary, "ELF").Chmod(p.Binary, 0o755).
 		File("/usr/bin/hostcheck", "ELF").Chmod("/usr/bin/hostcheck", 0o755)
 	for _, f := range overlay.Fragments() {
 		switch {
@@ -83,10 +100,20 @@ func Tree(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 	return h
 }
 
-// vaultPID is the main process of vault.service on a conforming node.
-const vaultPID = 812
+// Product is the server of a profile.
+func Product(t testing.TB, p control.Profile) server.Product {
+	t.Helper()
+	product, err := server.Find(p.Server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return product
+}
 
-// VaultConfig is what hostcheck-configure writes, as far as the catalogue looks at it.
+// ServerPID is the main process of the server's unit on a conforming node.
+const ServerPID = 812
+
+// VaultConfig is what hostcheck-configure writes for Vault, as far as the catalogue looks at it.
 const VaultConfig = `cluster_name = "prod-eu1"
 api_addr = "https://vault-1.example.net:8200"
 cluster_addr = "https://10.1.2.3:8201"
@@ -117,18 +144,42 @@ telemetry {
 }
 `
 
+// OpenBaoConfig is what it writes for OpenBao.
+var OpenBaoConfig = strings.NewReplacer(
+	"/vault/", "/openbao/", "/lib/vault\"", "/lib/openbao\"", "disable_mlock = true\n", "", "deny_slash_in_templated_paths = true\n", "",
+	"listener \"tcp\" {\n", "listener \"tcp\" {\n  disable_unauthed_rekey_endpoints = true\n  disable_unauthed_generate_root_endpoints = true\n",
+).Replace(VaultConfig) + `audit "file" "file" {
+  options {
+    file_path = "/var/log/openbao/audit.log"
+  }
+}
+audit "syslog" "syslog" {
+  options {
+    tag = "openbao-audit"
+  }
+}
+`
+
+// ServerConfig is the one of a profile's server.
+func ServerConfig(p control.Profile) string {
+	switch {
+	case p.Server == "openbao":
+		return OpenBaoConfig
+	case p.Parameters["memory_lock"] == "on":
+		return strings.Replace(VaultConfig, "disable_mlock = true", "disable_mlock = false", 1)
+	}
+	return VaultConfig
+}
+
 // Node is a running node on which every fact of the baseline holds. Facts that no control states
 // are not set, so that a check which reads more than it says is noticed.
 func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 	t.Helper()
 	h := Tree(t, b)
-	config := VaultConfig
-	if b.Profile.Parameters["memory_lock"] == "on" {
-		config = strings.Replace(config, "disable_mlock = true", "disable_mlock = false", 1)
-	}
-	h.Directory("/run/vault", 0o750).Chown("/run/vault", 0, 800)
-	for path, content := range map[string]string{"/run/vault/vault.hcl": config, "/run/vault/tls/tls.key": "key"} {
-		h.File(path, content).Chmod(path, 0o640).Chown(path, 0, 800)
+	p := Product(t, b.Profile)
+	h.Directory(p.Run, 0o750).Chown(p.Run, 0, 800)
+	for file, content := range map[string]string{p.Config: ServerConfig(b.Profile), p.Run + "/tls/tls.key": "key"} {
+		h.File(file, content).Chmod(file, 0o640).Chown(file, 0, 800)
 	}
 
 	var arguments []string
@@ -141,7 +192,7 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 		}
 		return host.Unit{Name: name, LoadState: "loaded", ActiveState: "active", Properties: map[string]string{}}
 	}
-	process := host.Process{PID: vaultPID, Name: "vault", UIDs: [4]uint64{800, 800, 800, 800}, NoNewPrivs: true, Seccomp: 2, Limits: map[string]host.Limit{}}
+	process := host.Process{PID: ServerPID, Name: path.Base(p.Binary), UIDs: [4]uint64{800, 800, 800, 800}, NoNewPrivs: true, Seccomp: 2, Limits: map[string]host.Limit{}}
 	ruleset := host.Ruleset{}
 	listeners := []host.Listener{}
 
@@ -150,6 +201,21 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 			switch r := res.(type) {
 			case *resource.Sysctl:
 				h.File("/proc/sys/"+strings.ReplaceAll(r.Name, ".", "/"), r.Value+"\n")
+			case *resource.InterfaceSysctl:
+				for _, name := range []string{"all", "default", "lo", "eth0"} {
+					h.File("/proc/sys/net/"+r.Family+"/conf/"+name+"/"+r.Name, r.Value+"\n")
+				}
+			case *resource.KernelFact:
+				// A fact that only says what must not be there is true of what a kernel shows anyway.
+				content := r.Is + strings.Join(r.Has, ",") + "\n"
+				if r.Path == "/sys/block" {
+					h.Directory(r.Path+"/vda", 0o755)
+					continue
+				}
+				h.File(r.Path, content)
+			case *resource.CPUVulnerabilities:
+				h.File("/sys/devices/system/cpu/vulnerabilities/meltdown", "Mitigation: PTI\n").
+					File("/sys/devices/system/cpu/vulnerabilities/l1tf", "Not affected\n")
 			case *resource.KernelArgument:
 				word := r.Name
 				if r.Value != "" {
@@ -190,7 +256,7 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 				units[r.Unit] = u
 			case *resource.ProcessLimits:
 				u := unit(r.Unit)
-				u.Properties["MainPID"] = strconv.Itoa(vaultPID)
+				u.Properties["MainPID"] = strconv.Itoa(ServerPID)
 				units[r.Unit] = u
 				for name, v := range r.Limits {
 					n, err := strconv.ParseUint(v, 10, 64)
@@ -217,6 +283,6 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 		h.SetUnit(u)
 	}
 	return h.SetSwaps().SetMounts(mounts...).SetKernelArguments(arguments...).SetModules(modules...).
-		SetListeners(listeners...).SetUnits(host.UnitStatus{Name: "vault.service", LoadState: "loaded", ActiveState: "active"}).
+		SetListeners(listeners...).SetUnits(host.UnitStatus{Name: p.Unit, LoadState: "loaded", ActiveState: "active"}).
 		SetProcess(process).SetRuleset(ruleset)
 }

@@ -3,11 +3,11 @@ cluster_name                  = "prod-eu1"
 api_addr                      = "https://vault-1.example.net:8200"
 cluster_addr                  = "https://[2001:db8::1]:8201"
 disable_mlock                 = true
+deny_slash_in_templated_paths = true
 ui                            = false
 log_level                     = "info"
 default_lease_ttl             = "1h"
 max_lease_ttl                 = "24h"
-deny_slash_in_templated_paths = true
 
 storage "raft" {
   path    = "/var/lib/vault"

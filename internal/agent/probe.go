@@ -12,19 +12,22 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/strongroom/strongroom/internal/server"
 )
 
 const (
-	// DefaultVaultAddr is Vault's API on this node.
-	DefaultVaultAddr = "https://127.0.0.1:8200"
+	// DefaultServerAddr is the server's API on this node.
+	DefaultServerAddr = "https://127.0.0.1:8200"
 
-	vaultTimeout = 3 * time.Second
-	// vaultMemory bounds what any number of health checkers can ask of Vault.
-	vaultMemory = time.Second
+	probeTimeout = 3 * time.Second
+	// probeMemory bounds what any number of health checkers can ask of the server.
+	probeMemory = time.Second
 )
 
-// vaultProbe asks the local Vault whether it may take traffic.
-type vaultProbe struct {
+// serverProbe asks the local server whether it may take traffic. Vault and OpenBao answer alike.
+type serverProbe struct {
+	name   string // as people write it
 	client *api.Client
 	log    *slog.Logger
 
@@ -34,7 +37,7 @@ type vaultProbe struct {
 	trouble once
 }
 
-func newVaultProbe(addr string, m material, log *slog.Logger) (*vaultProbe, error) {
+func newServerProbe(product server.Product, addr string, m material, log *slog.Logger) (*serverProbe, error) {
 	cas := m.cas
 	if cas == nil {
 		cas = x509.NewCertPool() // nil would mean the CAs of the image
@@ -46,7 +49,7 @@ func newVaultProbe(addr string, m material, log *slog.Logger) (*vaultProbe, erro
 			MaxConnsPerHost: 1,
 			IdleConnTimeout: time.Minute,
 		}},
-		Timeout: vaultTimeout,
+		Timeout: probeTimeout,
 		// A standby answers for itself: its redirect to the leader would be about another node.
 		DisableRedirects: true,
 	})
@@ -54,40 +57,40 @@ func newVaultProbe(addr string, m material, log *slog.Logger) (*vaultProbe, erro
 		return nil, fmt.Errorf("cannot make a Vault client: %w", err)
 	}
 	client.ClearToken() // the client takes one from the environment, and health needs none
-	return &vaultProbe{client: client, log: log}, nil
+	return &serverProbe{name: product.Name, client: client, log: log}, nil
 }
 
-// check gives the reason why Vault may not take traffic. Answers are kept for a second.
-func (p *vaultProbe) check(ctx context.Context) error {
+// check gives the reason why the server may not take traffic. Answers are kept for a second.
+func (p *serverProbe) check(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if time.Since(p.asked) < vaultMemory {
+	if time.Since(p.asked) < probeMemory {
 		return p.said
 	}
 	p.said = p.ask(ctx)
-	if ctx.Err() == nil { // a caller that went away says nothing about Vault
+	if ctx.Err() == nil { // a caller that went away says nothing about the server
 		p.asked = time.Now()
 	}
 	return p.said
 }
 
-func (p *vaultProbe) ask(ctx context.Context) error {
+func (p *serverProbe) ask(ctx context.Context) error {
 	h, err := p.client.Sys().HealthWithContext(ctx)
 	if err != nil {
 		// The reason is for the journal and not for everyone who may ask.
 		if ctx.Err() == nil && p.trouble.changed(err.Error()) {
-			p.log.WarnContext(ctx, "cannot ask Vault for its health", "error", err)
+			p.log.WarnContext(ctx, "cannot ask "+p.name+" for its health", "error", err)
 		}
-		return errors.New("vault does not answer")
+		return errors.New(p.name + " does not answer")
 	}
 	p.trouble.changed("")
 	switch {
 	case !h.Initialized:
-		return errors.New("vault is not initialized")
+		return errors.New(p.name + " is not initialized")
 	case h.Sealed:
-		return errors.New("vault is sealed")
+		return errors.New(p.name + " is sealed")
 	case h.RemovedFromCluster != nil && *h.RemovedFromCluster:
-		return errors.New("vault was removed from the cluster")
+		return errors.New(p.name + " was removed from the cluster")
 	}
 	return nil
 }

@@ -4,12 +4,15 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
+
+	"github.com/strongroom/strongroom/internal/server"
 )
 
-// VaultConfig renders Vault's configuration for a node.
+// ServerConfig renders the configuration of a node's server. Vault and OpenBao read the same language; what only one
+// of them knows is in vaultOnly and openBaoOnly.
 //
 // What is absent is as much a decision as what is there:
-//   - no retry_join: Vault would join a cluster before anyone has judged the node;
+//   - no retry_join: the server would join a cluster before anyone has judged the node;
 //   - no raw_storage_endpoint, introspection_endpoint, profiling or unauthenticated metrics:
 //     doors for debugging;
 //   - no x_forwarded_for_*: believing that header from anyone lets a client forge its
@@ -20,7 +23,7 @@ import (
 //   - no plugin_directory: there is nothing in the image that could lie in it.
 //
 // What the server would do anyway (user lockout) is said aloud, so that an upgrade cannot change it unseen.
-func VaultConfig(r Result, baked Baked) []byte {
+func ServerConfig(p server.Product, r Result, baked Baked) []byte {
 	f := hclwrite.NewEmptyFile()
 	body := f.Body()
 	body.AppendUnstructuredTokens(hclwrite.Tokens{{
@@ -32,18 +35,17 @@ func VaultConfig(r Result, baked Baked) []byte {
 	set(body, "cluster_name", r.ClusterName)
 	set(body, "api_addr", r.APIAddr)
 	set(body, "cluster_addr", r.ClusterAddr)
-	// Since 1.20 Vault refuses Raft storage when nobody has decided.
-	body.SetAttributeValue("disable_mlock", cty.BoolVal(!baked.MemoryLock))
+	if p.ID == "vault" {
+		vaultOnly(body, baked)
+	}
 	body.SetAttributeValue("ui", cty.False)
 	set(body, "log_level", "info")
 	set(body, "default_lease_ttl", baked.DefaultLeaseTTL)
 	set(body, "max_lease_ttl", baked.MaxLeaseTTL)
-	// Vault 1.21.1 warns that it does not know the key, and starts; releases that fixed CVE-2026-5006 do.
-	body.SetAttributeValue("deny_slash_in_templated_paths", cty.True)
 
 	body.AppendNewline()
 	storage := body.AppendNewBlock("storage", []string{"raft"}).Body()
-	set(storage, "path", "/var/lib/vault")
+	set(storage, "path", p.Data)
 	set(storage, "node_id", r.NodeID)
 
 	body.AppendNewline()
@@ -51,8 +53,8 @@ func VaultConfig(r Result, baked Baked) []byte {
 	// Both address families; who may connect is the firewall's to say.
 	set(listener, "address", "[::]:8200")
 	set(listener, "cluster_address", "[::]:8201")
-	set(listener, "tls_cert_file", TLSCertPath)
-	set(listener, "tls_key_file", TLSKeyPath)
+	set(listener, "tls_cert_file", tlsCertPath(p))
+	set(listener, "tls_key_file", tlsKeyPath(p))
 	set(listener, "tls_min_version", baked.TLSMinVersion)
 	headers := listener.AppendNewBlock("custom_response_headers", nil).Body()
 	headers.SetAttributeValue("default", cty.ObjectVal(map[string]cty.Value{
@@ -71,5 +73,35 @@ func VaultConfig(r Result, baked Baked) []byte {
 	set(telemetry, "prometheus_retention_time", "24h")
 	// A metric's name must not change with the host's.
 	telemetry.SetAttributeValue("disable_hostname", cty.True)
+	if p.ID == "openbao" {
+		openBaoOnly(p, body, listener)
+	}
 	return hclwrite.Format(f.Bytes())
+}
+
+// vaultOnly states what OpenBao does not have. Since 1.20 Vault refuses Raft storage when nobody has decided about
+// memory locking; OpenBao has none. Vault 1.21.1 warns that it does not know deny_slash_in_templated_paths, and starts;
+// releases that fixed CVE-2026-5006 do. OpenBao denies slashes since 2.6 without being told.
+func vaultOnly(body *hclwrite.Body, baked Baked) {
+	body.SetAttributeValue("disable_mlock", cty.BoolVal(!baked.MemoryLock))
+	body.SetAttributeValue("deny_slash_in_templated_paths", cty.True)
+}
+
+// openBaoOnly states what Vault does not know. The API of OpenBao creates no audit devices (since 2.3.2), so
+// they are stated here: two of different kinds, because the server answers nothing when it can write to none. Every
+// member of a cluster has the same ones. The unauthenticated endpoints are off by default since 2.6, and here
+// whatever the version.
+func openBaoOnly(p server.Product, body, listener *hclwrite.Body) {
+	listener.SetAttributeValue("disable_unauthed_rekey_endpoints", cty.True)
+	listener.SetAttributeValue("disable_unauthed_generate_root_endpoints", cty.True)
+
+	for _, device := range []struct{ kind, option, value string }{
+		{"file", "file_path", p.Audit + "/audit.log"},
+		{"syslog", "tag", "openbao-audit"}, // the journal takes it
+	} {
+		body.AppendNewline()
+		audit := body.AppendNewBlock("audit", []string{device.kind, device.kind}).Body()
+		options := audit.AppendNewBlock("options", nil).Body()
+		options.SetAttributeValue(device.option, cty.StringVal(device.value))
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -27,6 +28,7 @@ import (
 	"github.com/strongroom/strongroom/internal/host/hosttest"
 	"github.com/strongroom/strongroom/internal/node/nodetest"
 	"github.com/strongroom/strongroom/internal/resource"
+	"github.com/strongroom/strongroom/internal/server"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -38,12 +40,15 @@ var rendered = configure.Result{
 
 var baked = configure.Baked{TLSMinVersion: "tls12", DefaultLeaseTTL: "1h", MaxLeaseTTL: "24h"}
 
-func TestVaultConfigGolden(t *testing.T) {
-	for _, memoryLock := range []bool{false, true} {
-		with := baked
-		with.MemoryLock = memoryLock
-		got := configure.VaultConfig(rendered, with)
-		path := filepath.Join("testdata", fmt.Sprintf("vault_memory_lock_%t.hcl", memoryLock))
+func TestServerConfigGolden(t *testing.T) {
+	locked := baked
+	locked.MemoryLock = true
+	for name, got := range map[string][]byte{
+		"vault_memory_lock_false.hcl": configure.ServerConfig(vault, rendered, baked),
+		"vault_memory_lock_true.hcl":  configure.ServerConfig(vault, rendered, locked),
+		"openbao.hcl":                 configure.ServerConfig(openbao, rendered, baked),
+	} {
+		path := filepath.Join("testdata", name)
 		if *update {
 			if err := os.WriteFile(path, got, 0o644); err != nil {
 				t.Fatal(err)
@@ -59,12 +64,12 @@ func TestVaultConfigGolden(t *testing.T) {
 	}
 }
 
-// hostcheck reads the file with HCL 2 and Vault with HCL 1: both must see the same values,
+// hostcheck reads the file with HCL 2 and the servers with HCL 1: both must see the same values,
 // whatever is in them.
-func TestVaultConfigQuoting(t *testing.T) {
+func TestServerConfigQuoting(t *testing.T) {
 	r := rendered
 	r.ClusterName = `a"b\c`
-	src := configure.VaultConfig(r, configure.Baked{MemoryLock: true})
+	src := configure.ServerConfig(vault, r, configure.Baked{MemoryLock: true})
 	file, diags := hclsyntax.ParseConfig(src, "vault.hcl", hcl.InitialPos)
 	if diags.HasErrors() {
 		t.Fatalf("HCL 2: %v\n%s", diags, src)
@@ -86,29 +91,32 @@ func TestVaultConfigQuoting(t *testing.T) {
 }
 
 // What configure writes is what the controls of the catalogue ask for, whatever the parameters are.
-func TestVaultConfigSatisfiesTheCatalogue(t *testing.T) {
-	for _, parameters := range []map[string]string{
-		nil,
-		{"memory_lock": "on", "tls_min_version": "tls13", "default_lease_ttl": "15m", "max_lease_ttl": "72h"},
-	} {
+func TestServerConfigSatisfiesTheCatalogue(t *testing.T) {
+	others := map[string]string{"tls_min_version": "tls13", "default_lease_ttl": "15m", "max_lease_ttl": "72h"}
+	locked := maps.Clone(others)
+	locked["memory_lock"] = "on"
+	for _, c := range []struct {
+		product    server.Product
+		parameters map[string]string
+	}{{vault, nil}, {vault, locked}, {openbao, nil}, {openbao, others}} {
 		p := checktest.Profile()
-		p.Parameters = parameters
+		p.Server, p.Parameters = c.product.ID, c.parameters
 		b := checktest.Compile(t, p)
 		with, err := configure.BakedFrom(b.Profile.Parameters)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := hosttest.New().File(configure.VaultConfigPath, string(configure.VaultConfig(rendered, with)))
+		h := hosttest.New().File(c.product.Config, string(configure.ServerConfig(c.product, rendered, with)))
 		judged := 0
-		for _, c := range b.Controls {
-			for _, r := range c.Resources {
+		for _, ctl := range b.Controls {
+			for _, r := range ctl.Resources {
 				if _, ok := r.(*resource.VaultConfig); !ok {
 					continue
 				}
 				for _, o := range r.Verify(t.Context(), h, control.StageBoot) {
 					judged++
 					if o.Outcome != control.Pass {
-						t.Errorf("%v: %s: %s: want %s, got %s (%v)", parameters, c.ID, o.Source, o.Want, o.Got, o.Err)
+						t.Errorf("%s %v: %s: %s: want %s, got %s (%v)", c.product.ID, c.parameters, ctl.ID, o.Source, o.Want, o.Got, o.Err)
 					}
 				}
 			}
@@ -122,13 +130,27 @@ func TestVaultConfigSatisfiesTheCatalogue(t *testing.T) {
 	}
 }
 
-// The real Vault starts with the rendered file, apart from where things lie on this machine,
+// The real server starts with the rendered file, apart from where things lie on this machine,
 // and answers as the file says.
-func TestVaultAcceptsTheConfig(t *testing.T) {
-	binary := os.Getenv("VAULT_BINARY")
-	if binary == "" {
-		t.Skip("SKIPPED: VAULT_BINARY is not set; `make test` sets it")
+func TestServerAcceptsTheConfig(t *testing.T) {
+	for _, c := range []struct {
+		product       server.Product
+		variable, who string
+	}{
+		{vault, "VAULT_BINARY", "`make test` sets it"},
+		{openbao, "OPENBAO_BINARY", "OpenBao cannot be built from its Go module; set it to a bao of 2.6 or later"},
+	} {
+		t.Run(c.product.ID, func(t *testing.T) {
+			binary := os.Getenv(c.variable)
+			if binary == "" {
+				t.Skipf("SKIPPED, NOTHING WAS PROVEN: %s is not set: %s", c.variable, c.who)
+			}
+			acceptsTheConfig(t, c.product, binary)
+		})
 	}
+}
+
+func acceptsTheConfig(t *testing.T, product server.Product, binary string) {
 	dir := t.TempDir()
 	// diagnose warns of a certificate that ends within a month.
 	season := nodetest.Validity{From: time.Now().Add(-time.Hour), Until: time.Now().Add(90 * 24 * time.Hour)}
@@ -144,11 +166,11 @@ func TestVaultAcceptsTheConfig(t *testing.T) {
 	}
 	api, cluster := freePort(t), freePort(t)
 	config := strings.NewReplacer(
-		`"/var/lib/vault"`, `"`+filepath.Join(dir, "raft")+`"`,
-		`"/run/vault/tls/`, `"`+dir+"/",
+		`"`+product.Data+`"`, `"`+filepath.Join(dir, "raft")+`"`,
+		`"`+product.Run+`/tls/`, `"`+dir+"/",
 		`"[::]:8200"`, fmt.Sprintf(`"127.0.0.1:%d"`, api), `"[::]:8201"`, fmt.Sprintf(`"127.0.0.1:%d"`, cluster),
-	).Replace(string(configure.VaultConfig(rendered, baked)))
-	path := filepath.Join(dir, "vault.hcl")
+	).Replace(string(configure.ServerConfig(product, rendered, baked)))
+	path := filepath.Join(dir, "server.hcl")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +178,7 @@ func TestVaultAcceptsTheConfig(t *testing.T) {
 	diagnosis, err := exec.Command(binary, "operator", "diagnose", "-format=json", "-skip=storage", "-config="+path).Output()
 	var tree diagnosed
 	if jsonErr := json.Unmarshal(diagnosis, &tree); jsonErr != nil {
-		t.Fatalf("vault operator diagnose: %v, %v:\n%s", err, jsonErr, diagnosis)
+		t.Fatalf("operator diagnose: %v, %v:\n%s", err, jsonErr, diagnosis)
 	}
 	// Not "Check Telemetry": in 1.21 it fails for every telemetry stanza (it takes the unset
 	// stackdriver_debug_logs for a setting and asks for the project).
@@ -195,16 +217,16 @@ func TestVaultAcceptsTheConfig(t *testing.T) {
 		}
 		select {
 		case err := <-exited:
-			t.Fatalf("vault ended: %v\n%s", err, log.String())
+			t.Fatalf("the server ended: %v\n%s", err, log.String())
 		case <-ctx.Done():
-			t.Fatalf("vault does not answer: %v", err)
+			t.Fatalf("the server does not answer: %v", err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
 	old := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 	if conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", api), old); err == nil {
 		conn.Close()
-		t.Error("vault speaks TLS 1.1")
+		t.Error("the server speaks TLS 1.1")
 	}
 }
 
