@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -51,9 +52,16 @@ func explain(b *baseline.Baseline, id string) error {
 	}
 	var w strings.Builder
 	fmt.Fprintf(&w, "%s\n%s\n\n", c.ID, c.Title)
-	fmt.Fprintf(&w, "Severity: %s\nJudged:   from stage %s on\nGuide:    %s\n", c.Severity, c.Stage, strings.Join(c.Guide, ", "))
+	fmt.Fprintf(&w, "Severity: %s\nJudged:   from stage %s on\n", c.Severity, c.Stage)
+	for _, id := range c.Guide {
+		item, _ := b.Guide.Item(id) // an old baseline has ids alone
+		fmt.Fprintf(&w, "Guide:    %s\n", strings.TrimSpace(id+" "+item.Title))
+	}
 	if len(c.Refs) > 0 {
 		fmt.Fprintf(&w, "See also: %s\n", strings.Join(c.Refs, ", "))
+	}
+	if waiver := b.Waiver(id); waiver != nil {
+		fmt.Fprintf(&w, "Waived:   until %s, by %s: %s\n", waiver.Expires.Format(time.RFC3339), waiver.Owner, waiver.Reason)
 	}
 	fmt.Fprintf(&w, "\nWhy: %s\n", c.Rationale)
 	if c.Fix != "" {

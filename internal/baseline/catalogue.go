@@ -22,6 +22,7 @@ type Catalogue struct {
 	Guide      control.Guide // whose items the controls cite
 	guideLines []int         // where each item of it stands
 	entries    []entry
+	declared   map[string]string // "family memory", "parameter console" → where
 	units      fs.FS // unit files and their kin that every image carries verbatim
 }
 
@@ -40,6 +41,15 @@ type entry struct {
 	fix       string
 	when      map[string][]string
 	resources []*yaml.Node
+	site      bool // a user's, not ours
+}
+
+// noSource complains of a control that does not say where it comes from.
+func (e entry) noSource() string {
+	if e.site {
+		return "neither an item of the hardening guide (guide: [B4]) nor a rule of your own (refs: [\"ACME 12.3\"]): an auditor asks where it comes from"
+	}
+	return "no item of the hardening guide (guide: [B4])"
 }
 
 type controlFile struct {
@@ -69,7 +79,7 @@ func Parse(files fs.FS, units fs.FS) (*Catalogue, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Catalogue{units: units}
+	c := &Catalogue{units: units, declared: map[string]string{}}
 	var errs []error
 	for _, name := range names {
 		content, err := fs.ReadFile(files, name)
@@ -80,12 +90,12 @@ func Parse(files fs.FS, units fs.FS) (*Catalogue, error) {
 			errs = append(errs, c.parseGuide(content)...)
 			continue
 		}
-		errs = append(errs, c.parseFile(name, content)...)
+		errs = append(errs, c.parseFile(name, content, nameIsFamily)...)
 	}
 	if len(errs) == 0 {
 		errs = c.uncited() // of a file that cannot be read it would complain item by item
 	}
-	errs = append(errs, c.validate()...)
+	errs = append(errs, c.validate(0)...)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -95,7 +105,16 @@ func Parse(files fs.FS, units fs.FS) (*Catalogue, error) {
 // place is a position that a person can open.
 func place(file string, line int) string { return fmt.Sprintf("%s:%d", file, line) }
 
-func (c *Catalogue) parseFile(name string, content []byte) []error {
+// nameIsFamily is the rule for the names of our own families.
+func nameIsFamily(file, family string) error {
+	if want := strings.TrimSuffix(path.Base(file), ".yaml"); family != want {
+		return fmt.Errorf("family is %q, the file's name says %q", family, want)
+	}
+	return nil
+}
+
+// parseFile adds the controls of one file.
+func (c *Catalogue) parseFile(name string, content []byte, familyRule func(file, family string) error) []error {
 	root, err := document(name, content)
 	if err != nil {
 		return []error{err}
@@ -105,8 +124,12 @@ func (c *Catalogue) parseFile(name string, content []byte) []error {
 		return []error{inFile(name, err)}
 	}
 	var errs []error
-	if want := strings.TrimSuffix(path.Base(name), ".yaml"); file.Family != want {
-		errs = append(errs, fmt.Errorf("%s: family is %q, the file's name says %q", place(name, root.Line), file.Family, want))
+	if err := familyRule(name, file.Family); err != nil {
+		errs = append(errs, fmt.Errorf("%s: %w", place(name, root.Line), err))
+	}
+	errs = append(errs, c.declare("family", file.Family, place(name, root.Line))...)
+	for i, line := range itemLines(root, "parameters") {
+		errs = append(errs, c.declare("parameter", file.Parameters[i].Name, place(name, line))...)
 	}
 	c.Parameters = append(c.Parameters, file.Parameters...)
 	lines := itemLines(root, "controls")
@@ -119,6 +142,16 @@ func (c *Catalogue) parseFile(name string, content []byte) []error {
 		c.entries = append(c.entries, e)
 	}
 	return errs
+}
+
+// declare notes a name that may be given once in the whole catalogue.
+func (c *Catalogue) declare(what, name, at string) []error {
+	key := what + " " + name
+	if before, taken := c.declared[key]; taken {
+		return []error{fmt.Errorf("%s: %s %q is there already, at %s", at, what, name, before)}
+	}
+	c.declared[key] = at
+	return nil
 }
 
 func (t controlText) entry(file string, line int, family string) (entry, error) {
@@ -140,9 +173,6 @@ func (t controlText) entry(file string, line int, family string) (entry, error) 
 	}
 	if e.severity != control.Must && e.severity != control.Should {
 		complain("severity %q is neither must nor should", t.Severity)
-	}
-	if len(t.Guide) == 0 {
-		complain("no item of the hardening guide (guide: [B4])")
 	}
 	if e.rationale == "" {
 		complain("no rationale")
@@ -186,8 +216,8 @@ func oneOrMany(n *yaml.Node) ([]string, error) {
 }
 
 // validate checks what no single control can see: ids and parameters across files, and that every
-// resource is sensible with the default parameters.
-func (c *Catalogue) validate() []error {
+// resource is sensible with the default parameters. The first controls have been looked at already.
+func (c *Catalogue) validate(from int) []error {
 	var errs []error
 	seen := map[string]string{}
 	for _, e := range c.entries {
@@ -200,9 +230,6 @@ func (c *Catalogue) validate() []error {
 	params := map[string]string{}
 	for i := range c.Parameters {
 		p := &c.Parameters[i]
-		if _, dup := params[p.Name]; dup {
-			errs = append(errs, fmt.Errorf("parameter %q is declared twice", p.Name))
-		}
 		params[p.Name] = p.Default
 		if err := p.validate(); err != nil {
 			errs = append(errs, err)
@@ -211,12 +238,15 @@ func (c *Catalogue) validate() []error {
 	if err := portsApart(c.Parameters, params); err != nil {
 		errs = append(errs, err)
 	}
-	for _, e := range c.entries {
+	for _, e := range c.entries[from:] {
 		for name := range e.when {
 			if _, ok := params[name]; !ok && !slices.Contains(profileFields, name) {
 				errs = append(errs, fmt.Errorf("%s: control %q: when names %q, which is neither a parameter nor one of %s",
 					place(e.file, e.line), e.id, name, strings.Join(profileFields, ", ")))
 			}
+		}
+		if len(e.guide) == 0 && (!e.site || len(e.refs) == 0) {
+			errs = append(errs, fmt.Errorf("%s: control %q: %s", place(e.file, e.line), e.id, e.noSource()))
 		}
 		for _, id := range e.guide {
 			if _, known := c.Guide.Item(id); !known {

@@ -41,7 +41,7 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 		return nil, err
 	}
 	b := &Baseline{Profile: resolved, Guide: c.Guide}
-	keys := map[control.Key]string{}
+	keys := map[control.Key]statement{}
 	for _, e := range c.entries {
 		if !e.applies(resolved) {
 			continue
@@ -56,9 +56,9 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 				return nil, inFile(e.file, err)
 			}
 			if other, taken := keys[res.Key()]; taken {
-				return nil, fmt.Errorf("%s: controls %s and %s both state %s", place(e.file, n.Line), other, e.id, res.Key())
+				return nil, fmt.Errorf("%s: controls %s and %s both state %s (the other at %s)", place(e.file, n.Line), other.control, e.id, res.Key(), other.place)
 			}
-			keys[res.Key()] = e.id
+			keys[res.Key()] = statement{e.id, place(e.file, n.Line)}
 			ctl.Resources = append(ctl.Resources, res)
 		}
 		b.Controls = append(b.Controls, ctl)
@@ -72,6 +72,9 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 	}
 	return b, nil
 }
+
+// statement says who states a resource, and where.
+type statement struct{ control, place string }
 
 // control is the entry with its texts filled in, without resources.
 func (e entry) control(w words) (control.Control, error) {

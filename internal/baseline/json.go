@@ -36,7 +36,7 @@ type controlJSON struct {
 	Title     string           `json:"title"`
 	Severity  control.Severity `json:"severity"`
 	Stage     control.Stage    `json:"stage"`
-	Guide     []string         `json:"guide"`
+	Guide     []string         `json:"guide,omitempty"` // a site control may cite none
 	Refs      []string         `json:"refs,omitempty"`
 	Rationale string           `json:"rationale"`
 	Fix       string           `json:"fix,omitempty"`
