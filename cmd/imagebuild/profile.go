@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,12 +18,16 @@ type profileFlags struct {
 	profile      string
 	distribution string
 	parameters   map[string]string
+	controls     []string
+	waivers      string
 }
 
 func (f *profileFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.profile, "profile", "vault/vm", "server and platform")
 	c.Flags().StringVar(&f.distribution, "distribution", "debian/trixie", "distribution that the image stands on")
 	c.Flags().StringToStringVar(&f.parameters, "set", nil, "`name=value` of a parameter, repeatable")
+	c.Flags().StringArrayVar(&f.controls, "controls", nil, "`file` with controls of your own, repeatable")
+	c.Flags().StringVar(&f.waivers, "waivers", "", "`file` with waivers")
 }
 
 // compile resolves the baseline that the flags ask for.
@@ -34,11 +40,29 @@ func (f *profileFlags) compile(c *cobra.Command) (*baseline.Baseline, *baseline.
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot load the catalogue: %w", err)
 	}
+	site, err := baseline.ReadFiles(f.controls, os.ReadFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read controls: %w", err)
+	}
+	if catalogue, err = catalogue.With(site...); err != nil {
+		return nil, nil, err
+	}
 	b, err := catalogue.Compile(control.Profile{
 		Server: server, Platform: platform, Layout: "sealed", Distribution: f.distribution, Parameters: f.parameters,
 	})
 	if err != nil {
 		return nil, nil, &usageError{c.CommandPath(), fmt.Errorf("cannot compile the profile: %w", err)}
 	}
-	return b, catalogue, nil
+	if f.waivers == "" {
+		return b, catalogue, nil
+	}
+	content, err := os.ReadFile(f.waivers)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read waivers: %w", err)
+	}
+	waivers, err := baseline.ParseWaivers(f.waivers, content)
+	if err != nil {
+		return nil, nil, err
+	}
+	return b, catalogue, b.Waive(waivers, control.Lapsed(time.Now()))
 }

@@ -14,6 +14,18 @@ type File struct {
 	Content []byte
 }
 
+// ReadFiles reads files of a user's by a function such as os.ReadFile, in their order.
+func ReadFiles(names []string, read func(string) ([]byte, error)) ([]File, error) {
+	files := make([]File, len(names))
+	var errs []error
+	for i, name := range names {
+		content, err := read(name)
+		errs = append(errs, err)
+		files[i] = File{name, content}
+	}
+	return files, errors.Join(errs...)
+}
+
 var familyName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 func siteFamily(_, family string) error {
