@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -66,6 +67,16 @@ func writeControlsTable(w io.Writer, b *baseline.Baseline, parameters []baseline
 		fmt.Fprintln(t, "PARAMETER\tVALUE\tTYPE\tVALUES\tDESCRIPTION")
 		for _, p := range parameters {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.Name, cmp.Or(b.Profile.Parameters[p.Name], "-"), p.Type, p.Values(), oneLine(p.Description))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(b.Waivers) > 0 {
+		fmt.Fprintln(w)
+		fmt.Fprintln(t, "WAIVED\tUNTIL\tOWNER\tREASON")
+		for _, waiver := range b.Waivers {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", waiver.Control, waiver.Expires.Format(time.RFC3339), waiver.Owner, oneLine(waiver.Reason))
 		}
 		if err := t.Flush(); err != nil {
 			return err

@@ -21,7 +21,8 @@ The tar is deterministic: the same profile gives the same bytes on every machine
 any time. Its SHA-256 is printed, and recorded in the manifest of every image as
 overlay_sha256.`,
 		Example: `  imagebuild overlay --output overlay.tar
-  imagebuild overlay --profile vault/metal --output - | tar -tv`,
+  imagebuild overlay --profile vault/metal --output - | tar -tv
+  imagebuild overlay --controls controls/site.yaml --waivers waivers.yaml`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			b, _, err := flags.compile(c)

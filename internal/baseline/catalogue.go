@@ -23,7 +23,7 @@ type Catalogue struct {
 	guideLines []int         // where each item of it stands
 	entries    []entry
 	declared   map[string]string // "family memory", "parameter console" → where
-	units      fs.FS // unit files and their kin that every image carries verbatim
+	units      fs.FS             // unit files and their kin that every image carries verbatim
 }
 
 // entry is one control as the catalogue file states it: its resources may still hold ${parameters}.

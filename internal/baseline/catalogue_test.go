@@ -131,7 +131,7 @@ func TestTwoControlsCannotStateTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.Compile(control.Profile{Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie"})
-	if err == nil || !strings.Contains(err.Error(), "memory-example-one and memory-example-two both state sysctl:vm.swappiness") {
+	if err == nil || !strings.Contains(err.Error(), "memory-example-one and memory-example-two both state the same, sysctl:vm.swappiness") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -56,7 +56,7 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 				return nil, inFile(e.file, err)
 			}
 			if other, taken := keys[res.Key()]; taken {
-				return nil, fmt.Errorf("%s: controls %s and %s both state %s (the other at %s)", place(e.file, n.Line), other.control, e.id, res.Key(), other.place)
+				return nil, fmt.Errorf("%s: controls %s and %s %w, %s (the other at %s)", place(e.file, n.Line), other.control, e.id, ErrStatedTwice, res.Key(), other.place)
 			}
 			keys[res.Key()] = statement{e.id, place(e.file, n.Line)}
 			ctl.Resources = append(ctl.Resources, res)
@@ -72,6 +72,9 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 	}
 	return b, nil
 }
+
+// ErrStatedTwice says that two controls are about one thing; at most one of them could hold.
+var ErrStatedTwice = errors.New("both state the same")
 
 // statement says who states a resource, and where.
 type statement struct{ control, place string }

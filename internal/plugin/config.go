@@ -42,6 +42,12 @@ type Config struct {
 	Profile string `mapstructure:"profile"`
 	// Parameters of the profile, by name. `imagebuild controls` lists them with their defaults.
 	Parameters map[string]string `mapstructure:"parameters"`
+	// Files with controls of your own, beside the catalogue's: baked and judged like those. See
+	// docs/catalogue.md.
+	SiteControls []string `mapstructure:"site_controls"`
+	// A file with waivers: controls that may fail until a day, with a reason and an owner. One that
+	// has expired is an error. See docs/catalogue.md.
+	Waivers string `mapstructure:"waivers"`
 	// The hostcheck program that goes into the image. Defaults to the one beside the plugin,
 	// or else the one in `PATH`.
 	Hostcheck string `mapstructure:"hostcheck"`

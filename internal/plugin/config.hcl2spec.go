@@ -55,6 +55,8 @@ type FlatConfig struct {
 	Packages            []string            `mapstructure:"packages" cty:"packages" hcl:"packages"`
 	Profile             *string             `mapstructure:"profile" cty:"profile" hcl:"profile"`
 	Parameters          map[string]string   `mapstructure:"parameters" cty:"parameters" hcl:"parameters"`
+	SiteControls        []string            `mapstructure:"site_controls" cty:"site_controls" hcl:"site_controls"`
+	Waivers             *string             `mapstructure:"waivers" cty:"waivers" hcl:"waivers"`
 	Hostcheck           *string             `mapstructure:"hostcheck" cty:"hostcheck" hcl:"hostcheck"`
 	Formats             []string            `mapstructure:"formats" cty:"formats" hcl:"formats"`
 	DataPartitionSize   *string             `mapstructure:"data_partition_size" cty:"data_partition_size" hcl:"data_partition_size"`
@@ -93,6 +95,8 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"packages":                   &hcldec.AttrSpec{Name: "packages", Type: cty.List(cty.String), Required: false},
 		"profile":                    &hcldec.AttrSpec{Name: "profile", Type: cty.String, Required: false},
 		"parameters":                 &hcldec.AttrSpec{Name: "parameters", Type: cty.Map(cty.String), Required: false},
+		"site_controls":              &hcldec.AttrSpec{Name: "site_controls", Type: cty.List(cty.String), Required: false},
+		"waivers":                    &hcldec.AttrSpec{Name: "waivers", Type: cty.String, Required: false},
 		"hostcheck":                  &hcldec.AttrSpec{Name: "hostcheck", Type: cty.String, Required: false},
 		"formats":                    &hcldec.AttrSpec{Name: "formats", Type: cty.List(cty.String), Required: false},
 		"data_partition_size":        &hcldec.AttrSpec{Name: "data_partition_size", Type: cty.String, Required: false},

@@ -175,15 +175,24 @@ func (c *Config) compile(load func() (*baseline.Catalogue, error), product serve
 		wrong.add("catalogue", "%w", err)
 		return
 	}
+	catalogue, ok = c.withSite(catalogue, wrong)
+	if !ok {
+		return
+	}
 	compiled, err := catalogue.Compile(control.Profile{
 		Server: serverID, Platform: platform, Layout: layout, Distribution: distribution, Parameters: c.Parameters,
 	})
+	if errors.Is(err, baseline.ErrStatedTwice) {
+		wrong.add("site_controls", "%w", err) // our own never do
+		return
+	}
 	if err != nil {
 		for _, err := range unjoin(err) {
 			wrong.add("parameters", "%s", strings.TrimPrefix(err.Error(), "parameter "))
 		}
 		return
 	}
+	c.waive(compiled, wrong)
 	if p.baselineDigest, err = compiled.Digest(); err != nil {
 		wrong.add("catalogue", "%w", err)
 		return
