@@ -331,3 +331,14 @@ func decodeResource(node *yaml.Node, w words) (control.Resource, error) {
 	}
 	return res, nil
 }
+
+// When says for which profiles a control is, by its id: profile fields and parameters with the values that
+// select it. A control of every profile has none.
+func (c *Catalogue) When(id string) map[string][]string {
+	for _, e := range c.entries {
+		if e.id == id {
+			return e.when
+		}
+	}
+	return nil
+}
