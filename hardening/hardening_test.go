@@ -195,10 +195,14 @@ func worstHost(t *testing.T, b *baseline.Baseline) *hosttest.Host {
 				h.SetNoUnit(r.Unit)
 			case *resource.ProcessLimits:
 				h.SetNoUnit(r.Unit)
+			case *resource.AppArmorProcess:
+				if r.Unit != "self" {
+					h.SetNoUnit(r.Unit)
+				}
 			}
 		}
 	}
-	return h.SetModules(modules...).SetKernelArguments(arguments...)
+	return h.SetModules(modules...).SetKernelArguments(arguments...).SetAppArmor()
 }
 
 // Every single resource of the catalogue can fail; a resource that cannot proves nothing.

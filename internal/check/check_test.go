@@ -148,7 +148,7 @@ func TestUnreadableFactsAreUnknown(t *testing.T) {
 	b := checktest.Compile(t, checktest.Profile())
 	denied := errors.New("permission denied")
 	conforming := checktest.Node(t, b)
-	for _, fact := range []string{"Swaps", "Mounts", "KernelArguments", "Modules", "Listeners", "Process", "Unit", "UnitStatus", "Units", "Ruleset", "TLSListener"} {
+	for _, fact := range []string{"Swaps", "Mounts", "KernelArguments", "Modules", "Listeners", "AppArmor", "Process", "Unit", "UnitStatus", "Units", "Ruleset", "TLSListener"} {
 		h := checktest.Node(t, b).FailFact(fact, denied)
 		r := run(t, b, h, control.StageRun)
 		if r.Verdict != check.Unknown {
@@ -272,6 +272,27 @@ func TestBrokenFactsCloseTheGate(t *testing.T) {
 			}
 			h.SetMounts(mounts...)
 		}},
+		"AppArmor is off": {control: "apparmor-active", also: []string{"vault-apparmor-enforced", "hostcheck-apparmor-enforced"}, break_: func(h *hosttest.Host) {
+			h.File("/sys/kernel/security/lsm", "lockdown,capability,yama\n")
+		}},
+		"Vault's profile only complains": {control: "vault-apparmor-enforced", break_: func(h *hosttest.Host) {
+			policies(t, h, "vault", func(p *host.AppArmorProfile) { p.Mode = "complain" })
+		}},
+		"another policy was loaded under the profile's name": {control: "vault-apparmor-enforced", break_: func(h *hosttest.Host) {
+			policies(t, h, "vault", func(p *host.AppArmorProfile) { p.Digest = "sha256:00" })
+		}},
+		"the profile of the checker is not loaded": {control: "hostcheck-apparmor-enforced", break_: func(h *hosttest.Host) {
+			policies(t, h, "hostcheck", func(p *host.AppArmorProfile) { p.Name = "other" })
+		}},
+		"the unit does not ask for its profile": {control: "vault-apparmor-enforced", break_: func(h *hosttest.Host) {
+			property(t, h, "AppArmorProfile", "-vault")
+		}},
+		"Vault is unconfined": {control: "vault-apparmor-confined", break_: func(h *hosttest.Host) {
+			h.File("/proc/812/attr/current", "unconfined\n")
+		}},
+		"the checker is unconfined": {control: "hostcheck-apparmor-enforced", break_: func(h *hosttest.Host) {
+			h.File("/proc/self/attr/current", "unconfined\n")
+		}},
 		"a rule was added": {control: "network-default-deny", break_: func(h *hosttest.Host) {
 			rules(t, h, func(c *host.Chain) { c.Rules = append(slices.Clone(c.Rules), "tcp dport 22 accept") })
 		}},
@@ -315,6 +336,21 @@ func TestBrokenFactsCloseTheGate(t *testing.T) {
 
 func vaultConfig(h *hosttest.Host, content string) {
 	h.File("/run/vault/vault.hcl", content).Chmod("/run/vault/vault.hcl", 0o640).Chown("/run/vault/vault.hcl", 0, 800)
+}
+
+func policies(t *testing.T, h *hosttest.Host, name string, change func(*host.AppArmorProfile)) {
+	t.Helper()
+	loaded, err := h.AppArmor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded = slices.Clone(loaded)
+	for i := range loaded {
+		if loaded[i].Name == name {
+			change(&loaded[i])
+		}
+	}
+	h.SetAppArmor(loaded...)
 }
 
 func property(t *testing.T, h *hosttest.Host, name, value string) {

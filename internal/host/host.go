@@ -52,6 +52,9 @@ type Host interface {
 	Unit(ctx context.Context, name string) (Unit, error)
 	// Units lists the loaded units by name.
 	Units(ctx context.Context) ([]UnitStatus, error)
+	// AppArmor lists the profiles that the kernel has loaded, by name. A kernel in which AppArmor is not
+	// active gives fs.ErrNotExist.
+	AppArmor() ([]AppArmorProfile, error)
 	// Ruleset reads nftables over netlink.
 	Ruleset(ctx context.Context) (Ruleset, error)
 	// TLSListener looks at a TLS server of this machine by real handshakes. address is where it is

@@ -29,6 +29,7 @@ type LiveHost struct {
 	arguments memo[[]string]
 	modules   memo[[]string]
 	listeners memo[[]Listener]
+	appArmor  memo[[]AppArmorProfile]
 	units     memo[[]UnitStatus]
 	ruleset   memo[Ruleset]
 

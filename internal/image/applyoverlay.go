@@ -15,7 +15,7 @@ import (
 
 // ApplyOverlay unpacks the overlay and the binaries onto the tree, both with links resolved inside
 // the tree, and makes the system accounts that their sysusers.d asks for: the root is read-only
-// when it boots.
+// when it boots. AppArmor profiles of the overlay are compiled.
 func (a *Assembly) ApplyOverlay(ctx context.Context) error {
 	return a.step(ctx, stepOverlay, stepBaseTree, func(ctx context.Context) error {
 		archive, err := statedEntries(a.spec.Overlay)
@@ -38,7 +38,7 @@ func (a *Assembly) ApplyOverlay(ctx context.Context) error {
 		if err := a.box.run(a.Command(ctx, "sed", "-i", `s#:[^:]*$#:/usr/sbin/nologin#`, "/etc/passwd")); err != nil {
 			return fmt.Errorf("cannot take the login shells away: %w", err)
 		}
-		return nil
+		return a.compilePolicies(ctx)
 	})
 }
 

@@ -36,6 +36,7 @@ func smallOverlay(t *testing.T) *overlay.Tree {
 		overlay.File("/etc/fstab", "tmpfs /var tmpfs mode=0755 0 0\n"),
 		overlay.Symlink("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"),
 		overlay.File("/usr/lib/sysusers.d/vault.conf", "u vault - \"Vault\" /var/lib/vault\n"),
+		overlay.File("/usr/lib/strongroom/apparmor/trial.profile", "profile trial /usr/bin/trial {\n  network inet stream,\n  /etc/** r,\n}\n"),
 		overlay.File("/lib/strongroom/through-a-link", "lib stays a link\n"),
 	} {
 		if err := tree.Add("test", f); err != nil {
@@ -239,7 +240,7 @@ func checkRoot(t *testing.T, r Result, cacheDir string) {
 	tree := filepath.Join(t.TempDir(), "tree")
 	tool(t, "unsquashfs", "-quiet", "-no-progress", "-dest", tree, extract(t, r, 1))
 	for _, gone := range []string{"usr/bin/dpkg", "usr/bin/apt", "usr/bin/perl", "usr/sbin/sshd", "usr/bin/dbus-daemon",
-		"usr/bin/passwd", "usr/bin/dracut", "boot", "usr/share/doc", "usr/share/man", "etc/apt", "etc/init.d"} {
+		"usr/bin/passwd", "usr/bin/dracut", "usr/sbin/apparmor_parser", "etc/apparmor.d", "boot", "usr/share/doc", "usr/share/man", "etc/apt", "etc/init.d"} {
 		if _, err := os.Lstat(filepath.Join(tree, gone)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("/%s is in the image (%v)", gone, err)
 		}
@@ -252,6 +253,9 @@ func checkRoot(t *testing.T, r Result, cacheDir string) {
 	}
 	if id, err := os.ReadFile(filepath.Join(tree, "etc/machine-id")); err != nil || len(id) > 0 {
 		t.Errorf("/etc/machine-id is %q, %v, want an empty file", id, err)
+	}
+	if policy, err := os.ReadFile(filepath.Join(tree, "usr/lib/strongroom/apparmor/trial.policy")); err != nil || len(policy) < 1000 || !bytes.Contains(policy, []byte("trial")) {
+		t.Errorf("the AppArmor profile is not compiled: %d bytes, %v", len(policy), err)
 	}
 	if lib, err := os.Readlink(filepath.Join(tree, "lib")); err != nil || lib != "usr/lib" {
 		t.Errorf("the overlay replaced the link /lib: %q, %v", lib, err)

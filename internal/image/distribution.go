@@ -9,7 +9,7 @@ import (
 type distribution struct {
 	suite    string
 	runtime  []string // packages of the image
-	bakeTime []string // packages that only make the initrd and the unified kernel image
+	bakeTime []string // packages that only make the initrd, the unified kernel image and the AppArmor policy
 }
 
 // The kernel is the cloud flavour: the drivers of hypervisors and clouds, at a third of the size.
@@ -21,7 +21,7 @@ var distributions = map[string]distribution{
 			"acpid", "ca-certificates", "chrony", "e2fsprogs", "kmod", "linux-image-cloud-amd64", "nftables",
 			"systemd", "systemd-cryptsetup", "systemd-repart", "systemd-resolved", "udev",
 		},
-		bakeTime: []string{"dracut-core", "systemd-boot-efi", "zstd"},
+		bakeTime: []string{"apparmor", "dracut-core", "systemd-boot-efi", "zstd"},
 	},
 	"debian/bookworm": {
 		suite: "bookworm",
@@ -29,7 +29,7 @@ var distributions = map[string]distribution{
 			"acpid", "ca-certificates", "chrony", "cryptsetup-bin", "e2fsprogs", "kmod", "linux-image-cloud-amd64",
 			"nftables", "systemd", "systemd-resolved", "udev",
 		},
-		bakeTime: []string{"dracut-core", "systemd-boot-efi", "zstd"},
+		bakeTime: []string{"apparmor", "dracut-core", "systemd-boot-efi", "zstd"},
 	},
 }
 
@@ -40,7 +40,7 @@ func Distributions() []string { return slices.Sorted(maps.Keys(distributions)) }
 // scripts run on, the tools of the bake, the kernel's own initrd generator, and the D-Bus daemon that
 // systemd-resolved depends on and works without.
 var bakeOnly = []string{
-	"adduser", "apt", "busybox", "cpio", "dbus", "dbus-bin", "dbus-daemon", "dbus-session-bus-common", "dbus-system-bus-common",
+	"adduser", "apparmor", "apt", "busybox", "cpio", "dbus", "dbus-bin", "dbus-daemon", "dbus-session-bus-common", "dbus-system-bus-common",
 	"debconf", "debian-archive-keyring", "debianutils", "diffutils", "dpkg", "dracut-core", "dracut-install", "gcc-12-base",
 	"gcc-14-base", "init-system-helpers", "initramfs-tools", "initramfs-tools-bin", "initramfs-tools-core", "klibc-utils",
 	"libapt-pkg6.0", "libapt-pkg7.0", "libklibc", "libsemanage-common",

@@ -25,7 +25,7 @@ const commandLineDir = "/usr/lib/strongroom/cmdline.d"
 // sealedPaths go whatever package they are of. They are find(1) start points, removed with all that is below.
 var sealedPaths = []string{
 	"/boot", "/vmlinuz", "/vmlinuz.old", "/initrd.img", "/initrd.img.old", // the kernel is in the unified kernel image
-	"/etc/apt", "/etc/dpkg", "/etc/debconf.conf", "/etc/kernel", "/etc/initramfs-tools", "/etc/dracut.conf", "/etc/dracut.conf.d",
+	"/etc/apparmor", "/etc/apparmor.d", "/etc/apt", "/etc/dpkg", "/etc/debconf.conf", "/etc/kernel", "/etc/initramfs-tools", "/etc/dracut.conf", "/etc/dracut.conf.d",
 	"/etc/init.d", "/etc/rc0.d", "/etc/rc1.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc4.d", "/etc/rc5.d", "/etc/rc6.d", "/etc/rcS.d",
 	"/etc/cron.d", "/etc/cron.daily", "/etc/cron.hourly", "/etc/cron.monthly", "/etc/cron.weekly", "/etc/logrotate.d",
 	"/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-", "/etc/.pwd.lock",

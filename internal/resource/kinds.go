@@ -33,6 +33,9 @@ var Kinds = []Kind{
 	{"firewall", func() control.Resource { return new(Firewall) }},
 	{"process_limits", func() control.Resource { return new(ProcessLimits) }},
 	{"tls_listener", func() control.Resource { return new(TLSListener) }},
+	{"apparmor_profile", func() control.Resource { return new(AppArmorProfile) }},
+	{"apparmor_process", func() control.Resource { return new(AppArmorProcess) }},
+	{"selinux", func() control.Resource { return new(SELinux) }},
 	{"vault_config", func() control.Resource { return new(VaultConfig) }},
 	{control.KindProcedure, func() control.Resource { return new(Procedure) }},
 }

@@ -326,7 +326,7 @@ func TestKinds(t *testing.T) {
 		}
 		seen[name] = true
 	}
-	if _, ok := resource.New("selinux"); ok {
+	if _, ok := resource.New("grsecurity"); ok {
 		t.Error("an unknown kind was made")
 	}
 }

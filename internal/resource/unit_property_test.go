@@ -28,6 +28,7 @@ var busTexts = []struct {
 }{
 	{"User", "vault", []string{"vault"}, []string{"", "root", "Vault", "vault2"}},
 	{"Group", "vault", []string{"vault"}, []string{"", "root"}},
+	{"AppArmorProfile", "vault", []string{"vault"}, []string{"", "-vault", "vault2"}},
 	{"MemorySwapMax", "0", []string{"0"}, []string{"infinity", "4096", "no", ""}},
 	{"LimitMEMLOCK", "0", []string{"0"}, []string{"infinity", "8388608"}},
 	{"LimitMEMLOCK", "infinity", []string{"infinity"}, []string{"0", "18446744073709551614"}},

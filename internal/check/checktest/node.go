@@ -3,6 +3,7 @@
 package checktest
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"path"
@@ -87,6 +88,13 @@ func Tree(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 		File("/etc/gshadow", "root:*::\n").Chmod("/etc/gshadow", 0o640).Chown("/etc/gshadow", 0, 42).
 		File(p.Binary, "ELF").Chmod(p.Binary, 0o755).
 		File("/usr/bin/hostcheck", "ELF").Chmod("/usr/bin/hostcheck", 0o755)
+	for _, c := range b.Controls {
+		for _, res := range c.Resources {
+			if p, ok := res.(*resource.AppArmorProfile); ok {
+				h.File(p.Policy(), compiled(p)) // by the bake
+			}
+		}
+	}
 	for _, f := range overlay.Fragments() {
 		switch {
 		case f.Mode.IsDir():
@@ -108,6 +116,14 @@ func Product(t testing.TB, p control.Profile) server.Product {
 		t.Fatal(err)
 	}
 	return product
+}
+
+// compiled stands for what the bake makes of a profile.
+func compiled(p *resource.AppArmorProfile) string { return "compiled " + p.Source }
+
+// policyDigest is what the kernel says of it.
+func policyDigest(p *resource.AppArmorProfile) string {
+	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(compiled(p))))
 }
 
 // ServerPID is the main process of the server's unit on a conforming node.
@@ -195,6 +211,7 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 	process := host.Process{PID: ServerPID, Name: path.Base(p.Binary), UIDs: [4]uint64{800, 800, 800, 800}, NoNewPrivs: true, Seccomp: 2, Limits: map[string]host.Limit{}}
 	ruleset := host.Ruleset{}
 	listeners := []host.Listener{}
+	policies := []host.AppArmorProfile{}
 
 	for _, c := range b.Controls {
 		for _, res := range c.Resources {
@@ -223,7 +240,11 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 				}
 				arguments = append(arguments, word)
 				if r.Proof != nil {
-					h.File(r.Proof.Path, "none "+r.Proof.Contains+" confidentiality\n")
+					list := "none " + r.Proof.Contains + " confidentiality\n"
+					if r.Proof.Path == "/sys/kernel/security/lsm" {
+						list = "lockdown,capability,yama," + r.Proof.Contains + "\n"
+					}
+					h.File(r.Proof.Path, list)
 				}
 			case *resource.KernelModule:
 				if r.State == "loaded" {
@@ -276,6 +297,17 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 				ruleset = r.Expected()
 			case *resource.TLSListener:
 				h.SetTLSListener("127.0.0.1:8200", TLSListener())
+			case *resource.AppArmorProfile:
+				policies = append(policies, host.AppArmorProfile{Name: r.Name, Mode: "enforce", Digest: policyDigest(r)})
+			case *resource.AppArmorProcess:
+				dir := "/proc/self"
+				if r.Unit != "self" {
+					u := unit(r.Unit)
+					u.Properties["MainPID"] = strconv.Itoa(ServerPID)
+					units[r.Unit] = u
+					dir = fmt.Sprintf("/proc/%d", ServerPID)
+				}
+				h.File(dir+"/attr/current", r.Profile+" (enforce)\n")
 			}
 		}
 	}
@@ -284,5 +316,5 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 	}
 	return h.SetSwaps().SetMounts(mounts...).SetKernelArguments(arguments...).SetModules(modules...).
 		SetListeners(listeners...).SetUnits(host.UnitStatus{Name: p.Unit, LoadState: "loaded", ActiveState: "active"}).
-		SetProcess(process).SetRuleset(ruleset)
+		SetProcess(process).SetAppArmor(policies...).SetRuleset(ruleset)
 }

@@ -35,6 +35,7 @@ type Host struct {
 	arguments *[]string
 	modules   *[]string
 	listeners *[]host.Listener
+	appArmor  *[]host.AppArmorProfile
 	processes map[int]host.Process
 	unit      map[string]host.Unit
 	units     *[]host.UnitStatus
@@ -285,6 +286,9 @@ func (h *Host) SetModules(v ...string) *Host {
 // SetListeners sets the fact.
 func (h *Host) SetListeners(v ...host.Listener) *Host { return set(h, &h.listeners, v) }
 
+// SetAppArmor sets the fact.
+func (h *Host) SetAppArmor(v ...host.AppArmorProfile) *Host { return set(h, &h.appArmor, v) }
+
 // SetUnits sets the answer to Units.
 func (h *Host) SetUnits(v ...host.UnitStatus) *Host { return set(h, &h.units, v) }
 
@@ -336,6 +340,9 @@ func (h *Host) Mounts() ([]host.Mount, error) { return get(h, "Mounts", &h.mount
 
 // KernelArguments implements host.Host.
 func (h *Host) KernelArguments() ([]string, error) { return get(h, "KernelArguments", &h.arguments) }
+
+// AppArmor implements host.Host.
+func (h *Host) AppArmor() ([]host.AppArmorProfile, error) { return get(h, "AppArmor", &h.appArmor) }
 
 // Modules implements host.Host.
 func (h *Host) Modules() ([]string, error) { return get(h, "Modules", &h.modules) }

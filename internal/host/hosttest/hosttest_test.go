@@ -16,6 +16,7 @@ func TestWhatWasNotSetIsLoud(t *testing.T) {
 		"Swaps":           func() error { _, err := h.Swaps(); return err },
 		"Mounts":          func() error { _, err := h.Mounts(); return err },
 		"KernelArguments": func() error { _, err := h.KernelArguments(); return err },
+		"AppArmor":        func() error { _, err := h.AppArmor(); return err },
 		"Modules":         func() error { _, err := h.Modules(); return err },
 		"Listeners":       func() error { _, err := h.Listeners(); return err },
 		"Process":         func() error { _, err := h.Process(1); return err },
