@@ -83,50 +83,9 @@ type recipe struct {
 }
 
 func bake(ctx context.Context, r recipe) error {
-	distribution := cmp.Or(r.distribution, "debian/trixie")
-	product, err := server.Find(cmp.Or(r.server, "vault"))
-	if err != nil {
-		return err
-	}
 	baking.Lock()
 	defer baking.Unlock()
-	serverProgram, err := serverBinary(product)
-	if err != nil {
-		return err
-	}
-	agent, err := hostcheck()
-	if err != nil {
-		return err
-	}
-	programs := []image.Binary{{Source: serverProgram, Path: product.Binary}, {Source: agent, Path: "/usr/bin/hostcheck"}}
-	catalogue, err := hardening.Load()
-	if err != nil {
-		return err
-	}
-	compiled, err := catalogue.Compile(control.Profile{
-		Server: product.ID, Platform: "vm", Layout: "sealed", Distribution: distribution, Parameters: r.parameters,
-	})
-	if err != nil {
-		return err
-	}
-	tree, err := compiled.Overlay()
-	if err != nil {
-		return err
-	}
-	for _, f := range r.drift {
-		if err := tree.Add("the test", f); err != nil {
-			return err
-		}
-	}
-	cache, err := cacheDir()
-	if err != nil {
-		return err
-	}
-	assembly, err := image.New(image.Spec{
-		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution,
-		Overlay: tree, Binaries: slices.Concat(programs, r.programs), Formats: []string{image.FormatRaw}, DataSize: 2 << 30,
-		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
-	}, testLog())
+	assembly, err := assemble(r)
 	if err != nil {
 		return err
 	}
@@ -140,6 +99,52 @@ func bake(ctx context.Context, r recipe) error {
 		}
 	}
 	return nil
+}
+
+// assemble begins a bake.
+func assemble(r recipe) (*image.Assembly, error) {
+	distribution := cmp.Or(r.distribution, "debian/trixie")
+	product, err := server.Find(cmp.Or(r.server, "vault"))
+	if err != nil {
+		return nil, err
+	}
+	serverProgram, err := serverBinary(product)
+	if err != nil {
+		return nil, err
+	}
+	agent, err := hostcheck()
+	if err != nil {
+		return nil, err
+	}
+	programs := []image.Binary{{Source: serverProgram, Path: product.Binary}, {Source: agent, Path: "/usr/bin/hostcheck"}}
+	catalogue, err := hardening.Load()
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := catalogue.Compile(control.Profile{
+		Server: product.ID, Platform: "vm", Layout: "sealed", Distribution: distribution, Parameters: r.parameters,
+	})
+	if err != nil {
+		return nil, err
+	}
+	tree, err := compiled.Overlay()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range r.drift {
+		if err := tree.Add("the test", f); err != nil {
+			return nil, err
+		}
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	return image.New(image.Spec{
+		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution,
+		Overlay: tree, Binaries: slices.Concat(programs, r.programs), Formats: []string{image.FormatRaw}, DataSize: 2 << 30,
+		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
+	}, testLog())
 }
 
 // cacheDir is the one of `make image`, so that only the overlay is new.

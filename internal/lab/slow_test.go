@@ -8,7 +8,7 @@ import (
 )
 
 // TestBootProfiles boots what `make test` has no time for: the other distribution, and Vault with
-// its memory locked. Every must control passes, and the node shuts down in order.
+// its memory locked. Every must control passes, Vault works in its sandbox, and the node shuts down in order.
 func TestBootProfiles(t *testing.T) {
 	for _, r := range []recipe{
 		{name: "bookworm", distribution: "debian/bookworm"},
@@ -21,7 +21,9 @@ func TestBootProfiles(t *testing.T) {
 			}
 			node := start(t, Config{Disk: newDisk(t, filepath.Join(workDir, r.name, "disk.raw")), UUID: NewUUID()})
 			requirePass(t, verdictOf(t, node))
+			underLoad(t, node)
 			powerOff(t, node)
+			requireUndisturbed(t, node)
 		})
 	}
 }
