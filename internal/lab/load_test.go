@@ -45,7 +45,7 @@ func TestVaultUnderLoad(t *testing.T) {
 	}
 	underLoad(t, node)
 	powerOff(t, node)
-	requireUndisturbed(t, node)
+	requireUndisturbed(t, node, "vault")
 }
 
 // underLoad initialises and unseals the server, audits to a file and to the journal, writes and reads
@@ -203,7 +203,7 @@ var (
 
 // requireUndisturbed reads what the kernel wrote to the console. That it tells of AppArmor at all is seen
 // by its telling that the policy was loaded.
-func requireUndisturbed(t *testing.T, node *Node) {
+func requireUndisturbed(t *testing.T, node *Node, server string) {
 	t.Helper()
 	console, err := os.ReadFile(node.ConsoleLog())
 	if err != nil {
@@ -213,7 +213,7 @@ func requireUndisturbed(t *testing.T, node *Node) {
 	for _, m := range policyLoaded.FindAllSubmatch(console, -1) {
 		loaded[string(m[2])] = true
 	}
-	for _, name := range []string{"vault", "hostcheck", "hostcheck-configure"} {
+	for _, name := range []string{server, "hostcheck", "hostcheck-configure"} {
 		if !loaded[name] {
 			t.Errorf("the console does not tell that the AppArmor profile %s was loaded", name)
 		}

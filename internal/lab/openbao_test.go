@@ -51,6 +51,7 @@ func TestBootOpenBao(t *testing.T) {
 		}
 	})
 	t.Run("the power button shuts down in order", func(t *testing.T) { powerOff(t, node) })
+	t.Run("its sandbox refused nothing that it does", func(t *testing.T) { requireUndisturbed(t, node, "openbao") })
 }
 
 // requirePass shows what does not pass when the verdict at stage run is not pass.

@@ -23,7 +23,7 @@ func TestBootProfiles(t *testing.T) {
 			requirePass(t, verdictOf(t, node))
 			underLoad(t, node)
 			powerOff(t, node)
-			requireUndisturbed(t, node)
+			requireUndisturbed(t, node, "vault")
 		})
 	}
 }
