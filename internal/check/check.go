@@ -42,6 +42,8 @@ type Report struct {
 	Duration time.Duration
 	Controls []ControlResult
 	Guide    []GuideResult // in the guide's order
+
+	GuideSource control.Guide // which document the items are of; its own list of items is empty
 }
 
 // GuideResult says how far one item of the hardening guide is proven.
@@ -95,6 +97,7 @@ func Run(ctx context.Context, b *baseline.Baseline, digest string, h host.Host, 
 	}
 	wg.Wait()
 	r.Guide = coverage(b.Guide, r.Controls)
+	r.GuideSource = control.Guide{Name: b.Guide.Name, Revision: b.Guide.Revision, URL: b.Guide.URL}
 	r.Identity = identify(h, stage)
 	r.Verdict = verdict(r.Controls)
 	r.Duration = now().Sub(r.Started)

@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -86,11 +87,7 @@ func TestJUnitConsumer(t *testing.T) {
 // what it understood, and not at what was written.
 func sarifSchema(t testing.TB) *jsonschema.Schema {
 	t.Helper()
-	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(strings.TrimSpace(string(dir)), "schema.go"), nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), moduleFile(t, "github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif", "schema.go"), nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,12 +96,36 @@ func sarifSchema(t testing.TB) *jsonschema.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	if err := c.AddResource("sarif.json", decode(t, []byte(text))); err != nil {
+	return compile(t, []byte(text))
+}
+
+// oscalSchema is NIST's, compiled once: the module's own validator compiles it for every file.
+func oscalSchema(t testing.TB) *jsonschema.Schema {
+	t.Helper()
+	text, err := os.ReadFile(moduleFile(t, "github.com/defenseunicorns/go-oscal/src/internal/schemas", "oscal_complete_schema-1-1-3.json"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := c.Compile("sarif.json")
+	return compile(t, text)
+}
+
+func moduleFile(t testing.TB, pkg, name string) string {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", pkg).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(strings.TrimSpace(string(dir)), name)
+}
+
+func compile(t testing.TB, text []byte) *jsonschema.Schema {
+	t.Helper()
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource("schema.json", decode(t, text)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}

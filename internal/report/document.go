@@ -25,7 +25,8 @@ type Document struct {
 	Started  time.Time       `json:"started"` // UTC
 	Seconds  float64         `json:"seconds"` // the run's wall time
 	Summary  map[string]int  `json:"summary"` // outcome → number of controls
-	Guide    []GuideItem     `json:"guide"`   // in the guide's order
+	Source   GuideSource     `json:"guide_source"`
+	Guide    []GuideItem     `json:"guide"` // in the guide's order
 	Controls []Control       `json:"controls"`
 }
 
@@ -43,6 +44,13 @@ type Host struct {
 	ImageVersion string `json:"image_version,omitempty"`
 	RootHash     string `json:"root_hash,omitempty"`
 	Kernel       string `json:"kernel,omitempty"`
+}
+
+// GuideSource is the document whose items controls serve.
+type GuideSource struct {
+	Name     string `json:"name,omitempty"`
+	Revision string `json:"revision,omitempty"` // the day on which it was changed last, "2026-06-25"
+	URL      string `json:"url,omitempty"`
 }
 
 // GuideItem says how far one item of the hardening guide is proven.
@@ -104,6 +112,7 @@ func New(r *check.Report, version string) *Document {
 		// Empty lists for programs, never null.
 		Guide: make([]GuideItem, 0, len(r.Guide)), Controls: make([]Control, 0, len(r.Controls)),
 	}
+	d.Source = GuideSource{r.GuideSource.Name, r.GuideSource.Revision, r.GuideSource.URL}
 	for _, g := range r.Guide {
 		d.Guide = append(d.Guide, GuideItem{
 			Item: g.Item.ID, Title: g.Item.Title, Level: g.Item.Level, Asks: g.Item.Asks,

@@ -15,7 +15,7 @@ func (h Host) name() string {
 type property struct{ name, value string }
 
 // facts lists what was judged, by what and against what, in the order in which a reader asks. What the
-// host does not tell is left out.
+// host does not tell is left out, and what it tells is printable.
 func (d *Document) facts() []property {
 	all := []property{
 		{"verdict", string(d.Verdict)},
@@ -29,9 +29,16 @@ func (d *Document) facts() []property {
 		{"baseline", d.Baseline},
 		{"profile", d.Profile.Server + "/" + d.Profile.Platform + ", " + d.Profile.Layout + ", " + d.Profile.Distribution},
 	}
+	if d.Source.Name != "" {
+		all = append(all, property{"guide", d.Source.Name + ", revision of " + d.Source.Revision})
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.Profile.Parameters)) {
 		all = append(all, property{"parameter." + name, d.Profile.Parameters[name]})
 	}
 	all = append(all, property{"tool", d.Tool.Name + " " + d.Tool.Version})
-	return slices.DeleteFunc(all, func(p property) bool { return p.value == "" })
+	all = slices.DeleteFunc(all, func(p property) bool { return p.value == "" })
+	for i, p := range all {
+		all[i] = property{printable(p.name), printable(p.value)}
+	}
+	return all
 }

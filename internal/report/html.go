@@ -146,9 +146,9 @@ func (p *page) guide() {
 	if len(levels) == 0 {
 		return
 	}
-	known := map[string]bool{}
+	known := map[string]control.Outcome{}
 	for i := range p.d.Controls {
-		known[p.d.Controls[i].ID] = true
+		known[p.d.Controls[i].ID] = p.d.Controls[i].Outcome
 	}
 	p.section("guide", "Coverage of the hardening guide", "Every item of the production hardening guide, and what this run says about it. An item is as good as the worst of its controls.")
 	p.raw(`<div class="scroll"><table class="guide">
@@ -164,11 +164,17 @@ func (p *page) guide() {
 			p.small(g.Asks)
 			p.raw("</td>\n<td>")
 			for _, id := range g.Controls {
-				if known[id] {
-					p.put("<a class=\"id\" href=\"#control-%s\">%s</a>", id, id)
-				} else {
+				outcome, here := known[id]
+				if !here {
 					p.put("<span class=\"id\">%s</span>", id)
+					continue
 				}
+				p.put("<a class=\"id\" href=\"#control-%s\">%s", id, id)
+				if outcome != control.Pass { // what makes the item what it is
+					p.raw(" ")
+					p.badge(outcome)
+				}
+				p.raw("</a>")
 			}
 			p.small(g.Reason)
 			p.raw("</td>\n<td>")
@@ -396,7 +402,7 @@ type line struct {
 func identity(d *Document) []line {
 	names := map[string]line{
 		"node-id": {name: "Node"}, "machine-id": {name: "Machine"}, "image-id": {name: "Image"}, "image-version": {name: "Image version"},
-		"kernel": {name: "Kernel"}, "profile": {name: "Profile"},
+		"kernel": {name: "Kernel"}, "profile": {name: "Profile"}, "guide": {name: "Hardening guide"},
 		"root-hash": {name: "Root hash (dm-verity)", digest: true}, "baseline": {name: "Baseline (SHA-256)", digest: true},
 	}
 	list := []line{{name: "Judged", value: day(d.Started)}}

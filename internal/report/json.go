@@ -66,7 +66,31 @@ func ReadJSON(r io.Reader) (*Document, error) {
 	if err := d.validate(); err != nil {
 		return nil, fmt.Errorf("cannot decode report: %w", err)
 	}
+	d.fill()
 	return &d, nil
+}
+
+// fill makes empty lists of those that are not there: older programs wrote fewer members, and lists are
+// never null.
+func (d *Document) fill() {
+	d.Guide, d.Controls = filled(d.Guide), filled(d.Controls)
+	for i := range d.Guide {
+		d.Guide[i].Controls = filled(d.Guide[i].Controls)
+	}
+	for i := range d.Controls {
+		c := &d.Controls[i]
+		c.Guide, c.Refs, c.Observations = filled(c.Guide), filled(c.Refs), filled(c.Observations)
+	}
+	if d.Summary == nil {
+		d.Summary = map[string]int{}
+	}
+}
+
+func filled[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }
 
 // validate refuses what no run writes. An outcome or a stage that nobody knows is refused by its own decoder.
@@ -76,6 +100,12 @@ func (d *Document) validate() error {
 	}
 	if !(d.Seconds >= 0 && d.Seconds < 1e6) {
 		return fmt.Errorf("seconds: %g is no time of a run", d.Seconds)
+	}
+	for word, n := range d.Summary {
+		var o control.Outcome
+		if err := o.UnmarshalText([]byte(word)); err != nil || n < 1 {
+			return fmt.Errorf("summary: %q: %d is no number of controls", word, n)
+		}
 	}
 	for _, c := range d.Controls {
 		if !control.ValidID(c.ID) {

@@ -98,7 +98,7 @@ func WriteJUnit(w io.Writer, d *Document) error {
 func junitProperties(d *Document) []junitProperty {
 	var list []junitProperty
 	for _, p := range d.facts() {
-		list = append(list, junitProperty{p.name, printable(p.value)})
+		list = append(list, junitProperty{p.name, p.value})
 	}
 	return list
 }

@@ -31,11 +31,12 @@ func result() *check.Report {
 		Profile: control.Profile{
 			Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie", Parameters: map[string]string{"memory_lock": "off"},
 		},
-		Stage:    control.StageBoot,
-		Verdict:  check.Fail,
-		Identity: check.Identity{MachineID: "m", NodeID: "n", ImageID: "i", ImageVersion: "7", RootHash: "h", Kernel: "6.12"},
-		Started:  time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
-		Duration: 12340 * time.Microsecond,
+		Stage:       control.StageBoot,
+		Verdict:     check.Fail,
+		Identity:    check.Identity{MachineID: "m", NodeID: "n", ImageID: "i", ImageVersion: "7", RootHash: "h", Kernel: "6.12"},
+		Started:     time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
+		Duration:    12340 * time.Microsecond,
+		GuideSource: control.Guide{Name: "Production hardening", Revision: "2026-01-02", URL: "https://example.org/guide"},
 		Guide: []check.GuideResult{
 			{Item: control.GuideItem{ID: "B4", Title: "Disable swap", Level: control.GuideBaseline, Asks: "No page of memory reaches a disk."},
 				Outcome: control.Fail, Controls: []string{"memory-swap-off"}},

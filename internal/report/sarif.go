@@ -2,7 +2,6 @@ package report
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/url"
 	"path"
@@ -134,7 +133,7 @@ type (
 // a result; all adds the rest.
 func WriteSARIF(w io.Writer, d *Document, all bool) error {
 	run := sarifRun{
-		Tool:       sarifTool{sarifDriver{Name: d.Tool.Name, Version: d.Tool.Version, URI: homepage, Rules: make([]sarifRule, 0, len(d.Controls))}},
+		Tool:       sarifTool{sarifDriver{Name: printable(d.Tool.Name), Version: printable(d.Tool.Version), URI: homepage, Rules: make([]sarifRule, 0, len(d.Controls))}},
 		Automation: sarifAutomation{strings.Join([]string{"strongroom", url.PathEscape(d.Host.name()), d.Stage.String(), ""}, "/")},
 		Bases:      map[string]sarifArtifact{"HOST": {URI: "file:///"}},
 		Results:    []sarifResult{},
@@ -173,7 +172,7 @@ func sarifRuleOf(c *Control) sarifRule {
 		ID: c.ID, Short: sarifText{printable(c.Title)}, Default: sarifDefault{sarifLevel(c)},
 		Properties: sarifRuleDetails{
 			Tags: []string{"security", printable(c.Family)}, Severity: c.Severity, Stage: c.Stage,
-			Guide: append([]string{}, c.Guide...), Refs: append([]string{}, c.Refs...),
+			Guide: printables(c.Guide), Refs: printables(c.Refs),
 		},
 	}
 	if c.Rationale != "" {
@@ -208,7 +207,7 @@ func sarifResultOf(d *Document, c *Control, index int) sarifResult {
 		decided = true
 		r.Locations = append(r.Locations, sarifLocationOf(o))
 		if c.needsPerson() || c.Outcome == control.Waived {
-			r.Properties.Facts = append(r.Properties.Facts, sarifFact{o.Source, o.Want, o.Got, o.Error, o.Layer, o.Outcome})
+			r.Properties.Facts = append(r.Properties.Facts, sarifFact{printable(o.Source), printable(o.Want), printable(o.Got), printable(o.Error), o.Layer, o.Outcome})
 		}
 	}
 	if !decided {
@@ -243,6 +242,6 @@ func sarifLocationOf(o *Observation) sarifLocation {
 	}
 	return sarifLocation{
 		Physical: sarifPhysical{sarifArtifact{(&url.URL{Path: file}).String(), "HOST"}},
-		Logical:  []sarifLogical{{fmt.Sprintf("%s %s", o.Resource, o.Source), kind}},
+		Logical:  []sarifLogical{{printable(o.Resource + " " + o.Source), kind}},
 	}
 }
