@@ -29,15 +29,22 @@ import (
 // checktest.Breakages; an observation that none of these turns red fails this test.
 func TestEveryCheckCanFail(t *testing.T) {
 	profiles := checktest.Profiles()
-	proven := map[string]bool{} // controls that are the same in several profiles are proven once
+	proven := map[string]bool{} // what several controls or profiles state is proven once
 	total := proof{}
 	for _, name := range slices.Sorted(maps.Keys(profiles)) {
 		b := checktest.Compile(t, profiles[name])
 		h := checktest.Node(t, b)
 		for _, c := range b.Controls {
-			if statement := statement(t, b, c); !proven[statement] {
+			if len(c.Resources) == 0 {
+				t.Errorf("%s: %s states nothing", name, c.ID)
+			}
+			for _, res := range c.Resources {
+				statement := statement(t, c.Stage, res)
+				if proven[statement] {
+					continue
+				}
 				proven[statement] = true
-				p, gaps := prove(t, b, c, h, denied)
+				p, gaps := prove(t, b, c, res, h, denied)
 				total = total.plus(p)
 				for _, gap := range gaps {
 					t.Errorf("%s: %s: %s", name, c.ID, gap)
@@ -45,21 +52,17 @@ func TestEveryCheckCanFail(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d statements of controls; %d facts unreadable; %d observations broken by %d breakages", len(proven), total.facts, total.observations, total.breakages)
+	t.Logf("%d statements; %d facts unreadable; %d observations broken by %d breakages", len(proven), total.facts, total.observations, total.breakages)
 }
 
-// statement is all that the verdict on a control depends on, beside the host.
-func statement(t *testing.T, b *baseline.Baseline, c control.Control) string {
+// statement is all that a verdict depends on, beside the host.
+func statement(t *testing.T, stage control.Stage, r control.Resource) string {
 	t.Helper()
-	out := []string{b.Profile.Server, c.ID, c.Stage.String()}
-	for _, r := range c.Resources {
-		fields, err := baseline.Fields(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, r.Key().String(), fields)
+	fields, err := baseline.Fields(r)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return strings.Join(out, "\n")
+	return stage.String() + " " + r.Key().String() + " " + fields
 }
 
 var denied = &fs.PathError{Op: "read", Path: "the fact", Err: fs.ErrPermission}
@@ -71,16 +74,12 @@ func (p proof) plus(q proof) proof {
 	return proof{p.facts + q.facts, p.observations + q.observations, p.breakages + q.breakages}
 }
 
-// observed names an observation: the same fact has the same source whether it holds or not.
-type observed struct {
-	resource control.Key
-	source   string
-}
-
-// prove breaks all that a control asks of a host on which it passes. What it could not break are the gaps.
-func prove(t *testing.T, b *baseline.Baseline, c control.Control, h host.Host, unreadable error) (p proof, gaps []string) {
+// prove breaks all that a resource of a control asks of a host on which it passes. What it could not break are the
+// gaps. The outcome of a control is the worst of its resources.
+func prove(t *testing.T, b *baseline.Baseline, c control.Control, res control.Resource, h host.Host, unreadable error) (p proof, gaps []string) {
 	t.Helper()
 	gap := func(format string, args ...any) { gaps = append(gaps, fmt.Sprintf(format, args...)) }
+	c.Resources = []control.Resource{res}
 	stage := max(c.Stage, control.StageBoot)
 	untouched, asked := checktest.Facts(t.Context(), b, c, h, stage)
 	switch {
@@ -102,28 +101,27 @@ func prove(t *testing.T, b *baseline.Baseline, c control.Control, h host.Host, u
 		}
 	}
 
-	left := map[observed]bool{}
+	left := map[string]bool{} // sources of what passes: the same fact has the same one whether it holds or not
 	for _, o := range untouched.Observations {
 		if o.Outcome == control.Pass {
-			left[observed{o.Resource, o.Source}] = true
+			left[o.Source] = true
 		}
 	}
 	p.observations = len(left)
-	for _, res := range c.Resources {
-		for _, breakage := range checktest.Breakages(res, asked) {
-			if len(left) == 0 {
-				return p, gaps
-			}
-			p.breakages++
-			for _, o := range judge(breakage.Answers).Observations {
-				if o.Outcome == control.Fail {
-					delete(left, observed{o.Resource, o.Source})
-				}
+	for breakage := range checktest.Breakages(res, asked) {
+		p.breakages++
+		for _, o := range judge(breakage.Answers).Observations {
+			if o.Outcome == control.Fail {
+				delete(left, o.Source)
 			}
 		}
+		if len(left) == 0 {
+			return p, gaps
+		}
 	}
-	for o := range left {
-		gap("nothing that was tried makes %q of %s fail, so a pass of it proves nothing; if the kind is right, checktest.known needs a case for it", o.source, o.resource)
+	for source := range left {
+		gap("nothing that was tried makes %q of %s fail, so a pass of it proves nothing; if the kind is right, checktest.known needs a case for it",
+			source, res.Key())
 	}
 	return p, gaps
 }
@@ -166,7 +164,7 @@ func TestBreakageStaysWithItsControl(t *testing.T) {
 func someBreakage(t *testing.T, b *baseline.Baseline, c control.Control, h host.Host, asked map[checktest.Fact]checktest.Answer, stage control.Stage) (checktest.Breakage, bool) {
 	t.Helper()
 	for _, res := range c.Resources {
-		for _, breakage := range checktest.Breakages(res, asked) {
+		for breakage := range checktest.Breakages(res, asked) {
 			if check.One(t.Context(), b, c, checktest.Replace(h, breakage.Answers), stage).Outcome == control.Fail {
 				return breakage, true
 			}
@@ -232,8 +230,7 @@ func TestProofFindsRubberStamps(t *testing.T) {
 			b := checktest.Compile(t, checktest.Profile())
 			ctl := b.Controls[0]
 			ctl.Stage = control.StageBoot
-			ctl.Resources = []control.Resource{stamp{ctl.Resources[0], c.verify}}
-			_, gaps := prove(t, b, ctl, checktest.Node(t, b).File("/etc/fact", "right\n"), denied)
+			_, gaps := prove(t, b, ctl, stamp{ctl.Resources[0], c.verify}, checktest.Node(t, b).File("/etc/fact", "right\n"), denied)
 			if c.gap == "" && len(gaps) > 0 || c.gap != "" && !strings.Contains(strings.Join(gaps, "\n"), c.gap) {
 				t.Errorf("gaps %q, want %q", gaps, c.gap)
 			}

@@ -1,6 +1,8 @@
 package checktest
 
 import (
+	"cmp"
+	"iter"
 	"maps"
 	"path"
 	"slices"
@@ -17,16 +19,33 @@ type Breakage struct {
 	Answers map[Fact]Answer
 }
 
-// Breakages are the ways to break what a resource asked: each known mutation of each answer, and what only
-// somebody who knows the kind thinks of. They are tried all; some of them break nothing.
-func Breakages(res control.Resource, asked map[Fact]Answer) []Breakage {
-	out := known(res, asked)
-	for _, f := range SortedFacts(asked) {
-		for _, m := range Mutations(f, asked[f]) {
-			out = append(out, Breakage{f.String() + ": " + m.Name, map[Fact]Answer{f: m.Answer}})
+// Breakages are the ways to break what a resource asked: what only somebody who knows the kind thinks of, and each
+// known mutation of each answer. Some of them break nothing.
+func Breakages(res control.Resource, asked map[Fact]Answer) iter.Seq[Breakage] {
+	return func(yield func(Breakage) bool) {
+		for _, b := range known(res, asked) {
+			if !yield(b) {
+				return
+			}
+		}
+		facts := SortedFacts(asked)
+		// What runs before what lies on the disk: most observations are about the former.
+		slices.SortStableFunc(facts, func(a, b Fact) int { return cmp.Compare(onDisk(a), onDisk(b)) })
+		for _, f := range facts {
+			for _, m := range Mutations(f, asked[f]) {
+				if !yield(Breakage{f.String() + ": " + m.Name, map[Fact]Answer{f: m.Answer}}) {
+					return
+				}
+			}
 		}
 	}
-	return out
+}
+
+func onDisk(f Fact) int {
+	if isPath(f) && !strings.HasPrefix(f.Argument, "/proc/") && !strings.HasPrefix(f.Argument, "/sys/") {
+		return 1
+	}
+	return 0
 }
 
 // known adds to [Mutations] what the type of an answer does not tell: a line that would override another, a
