@@ -202,7 +202,21 @@ func (w *Waiver) sentence(o control.Outcome, at time.Time) string {
 	case o != control.Waived:
 		state = "a waiver that is not used, until"
 	}
-	return fmt.Sprintf("%s %s, by %s: %s", state, day(w.Expires), printable(w.Owner), printable(w.Reason))
+	return fmt.Sprintf("%s %s%s, by %s: %s", state, day(w.Expires), daysLeft(w.Expires.Sub(at)), printable(w.Owner), printable(w.Reason))
+}
+
+// daysLeft is how much time a waiver has, nothing once it has none: whole days, and the last one as such.
+func daysLeft(left time.Duration) string {
+	switch days := int(left / (24 * time.Hour)); {
+	case left <= 0:
+		return ""
+	case days == 0:
+		return " (its last day)"
+	case days == 1:
+		return " (1 day left)"
+	default:
+		return fmt.Sprintf(" (%d days left)", days)
+	}
 }
 
 // day is a moment as people agree on it: in UTC, with the zone.

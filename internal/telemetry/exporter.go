@@ -65,6 +65,7 @@ func (e *Exporter) Report() *report.Document { return e.report.Load() }
 var (
 	checkStatus  = desc("hostcheck_check_status", "Outcome of each control.", "check", "hostcheck_check_status")
 	checks       = desc("hostcheck_checks", "Number of controls by severity and outcome.", "severity", "status")
+	waiverExpiry = desc("hostcheck_waiver_expiry_timestamp_seconds", "When the waiver of a control ends, or has ended.", "check")
 	verdict      = desc("hostcheck_verdict", "Verdict of the last run.", "hostcheck_verdict")
 	lastRun      = desc("hostcheck_last_run_timestamp_seconds", "When the last run began.")
 	stage        = desc("hostcheck_stage", "Stage that the last run judged.", "hostcheck_stage")
@@ -85,7 +86,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe is for the registry.
 func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{checkStatus, checks, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, buildInfo} {
+	for _, d := range []*prometheus.Desc{checkStatus, checks, waiverExpiry, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, buildInfo} {
 		ch <- d
 	}
 }
@@ -117,6 +118,9 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	count := map[group]int{}
 	for _, c := range d.Controls {
 		count[group{c.Severity, c.Outcome}]++
+		if c.Waiver != nil {
+			gauge(waiverExpiry, float64(c.Waiver.Expires.Unix()), c.ID)
+		}
 		for _, o := range outcomes {
 			gauge(checkStatus, truth(c.Outcome == o), c.ID, o.String())
 		}

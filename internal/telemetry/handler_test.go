@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
@@ -39,7 +40,9 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("before any report:\n%s", before)
 	}
 
-	e.Judged(document(nil))
+	e.Judged(document(func(d *report.Document) {
+		d.Controls[2].Waiver = &report.Waiver{Reason: "r", Owner: "o", Expires: time.Unix(1_800_000_000, 0).UTC()}
+	}))
 	e.SetGate(true)
 	page := get(h, "GET", "/metrics").Body.String()
 	for _, want := range []string{
@@ -49,6 +52,7 @@ func TestMetrics(t *testing.T) {
 		`hostcheck_check_status{check="vault-mlock",hostcheck_check_status="pending"} 1`,
 		`hostcheck_checks{severity="must",status="fail"} 1`,
 		`hostcheck_checks{severity="should",status="fail"} 0`,
+		`hostcheck_waiver_expiry_timestamp_seconds{check="ssh-absent"} 1.8e+09`,
 		`hostcheck_verdict{hostcheck_verdict="fail"} 1`,
 		`hostcheck_verdict{hostcheck_verdict="pass"} 0`,
 		`hostcheck_stage{hostcheck_stage="boot"} 1`,

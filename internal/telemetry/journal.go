@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
 
@@ -99,6 +100,15 @@ func controlMessage(c report.Control) string {
 			m += fmt.Sprintf(": want %q, got %q", o.Want, o.Got)
 		}
 		break
+	}
+	if c.Waiver != nil {
+		until := c.Waiver.Expires.Format(time.RFC3339)
+		switch c.Outcome {
+		case control.Waived:
+			m += fmt.Sprintf("; waived by %s until %s", c.Waiver.Owner, until)
+		case control.Fail:
+			m += fmt.Sprintf("; the waiver by %s ended at %s", c.Waiver.Owner, until)
+		}
 	}
 	return clip(m)
 }

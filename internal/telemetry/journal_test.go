@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
 
@@ -65,6 +66,21 @@ func TestJournalTellsWhatIsNew(t *testing.T) {
 	tell(passing, "memory-swap-off=pass/6", "time-chrony=pass/6", "verdict=pass/6")
 	tell(passing)
 	tell(func(d *report.Document) { passing(d); d.Controls[3].Outcome = control.Fail; d.Verdict = "fail" }, "vault-mlock=fail/2", "verdict=fail/2")
+}
+
+// Who reads a waived failure learns who answers for it, and until when.
+func TestJournalNamesTheWaiver(t *testing.T) {
+	j, sent := recorder()
+	err := j.Report(document(func(d *report.Document) {
+		d.Controls[0].Outcome = control.Waived
+		d.Controls[0].Waiver = &report.Waiver{Reason: "r", Owner: "operations", Expires: time.Unix(1_800_000_000, 0).UTC()}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := sent()[0].message; !strings.HasPrefix(m, "memory-swap-off: waived") || !strings.HasSuffix(m, "; waived by operations until 2027-01-15T08:00:00Z") {
+		t.Errorf("got %q", m)
+	}
 }
 
 func TestJournalFields(t *testing.T) {
