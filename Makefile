@@ -73,7 +73,7 @@ image-proof: ## boot the image in OUTPUT and print what the node reports
 
 .PHONY: check
 check: ## format, vet, staticcheck and the unit tests: what to run before every commit
-	@unformatted=$$(gofmt -l cmd hardening internal systemd); \
+	@unformatted=$$(gofmt -l cmd hardening internal systemd tools); \
 		if [[ -n $$unformatted ]]; then echo "not formatted (gofmt -w): $$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags bake,boot ./...

@@ -44,6 +44,7 @@ var layers = map[string][]string{
 		"internal/report", "internal/server", "internal/telemetry"},
 	"cmd/imagebuild": {"internal/atomicfile", "hardening", "internal/baseline", "internal/control", "internal/image", "internal/lab", "internal/overlay", "internal/plugin", "internal/report",
 		"internal/resource"},
+	"tools/kinds": {"hardening", "internal/baseline", "internal/control", "internal/resource"},
 	// For tests only.
 	"internal/check/checktest": {"hardening", "internal/baseline", "internal/check", "internal/control", "internal/host", "internal/host/hosttest", "internal/resource", "internal/server"},
 	"internal/host/hosttest":   {"internal/host"},
