@@ -68,7 +68,7 @@ func TestRenderedTreePassesStageImage(t *testing.T) {
 
 func TestConformingNodePassesEveryStage(t *testing.T) {
 	for name, p := range profiles() {
-		for _, stage := range []control.Stage{control.StageBoot, control.StageRun} {
+		for _, stage := range []control.Stage{control.StageBoot, control.StageRun, control.StageMember} {
 			t.Run(name+"/"+stage.String(), func(t *testing.T) {
 				b := checktest.Compile(t, p)
 				r := run(t, b, checktest.Node(t, b), stage)
@@ -76,7 +76,7 @@ func TestConformingNodePassesEveryStage(t *testing.T) {
 					t.Errorf("verdict %s\n%s", r.Verdict, complain(r))
 				}
 				for _, c := range r.Controls {
-					if stage == control.StageRun && c.Outcome != control.Pass && !c.Control.Procedural() {
+					if stage >= c.Control.Stage && c.Outcome != control.Pass && !c.Control.Procedural() {
 						t.Errorf("%s is %s", c.Control.ID, c.Outcome)
 					}
 				}
@@ -313,7 +313,7 @@ func TestBrokenFactsCloseTheGate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := checktest.Node(t, b)
 			c.break_(h)
-			r := run(t, b, h, control.StageRun)
+			r := run(t, b, h, control.StageMember)
 			for _, got := range r.Controls {
 				expected := control.Pass
 				if got.Control.Procedural() {

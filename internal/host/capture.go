@@ -69,6 +69,8 @@ var errorKinds = map[string]error{
 	"invalid":     fs.ErrInvalid,
 	"not-running": ErrNotRunning,
 	"too-large":   ErrTooLarge,
+	"no-token":    ErrNoToken,
+	"sealed":      ErrSealed,
 }
 
 func recordError(err error) *recordedError {

@@ -60,6 +60,18 @@ type Host interface {
 	// TLSListener looks at a TLS server of this machine by real handshakes. address is where it is
 	// dialled ("127.0.0.1:8200"), authorities the path of the certificates that its own is to lead to.
 	TLSListener(ctx context.Context, address, authorities string) (TLSListener, error)
+
+	// The methods below ask the server's API with the agent's token. Without one they answer
+	// ErrNoToken, and ErrSealed while the server is not unsealed.
+
+	// AuditDevices lists the audit devices by path.
+	AuditDevices(ctx context.Context) ([]AuditDevice, error)
+	// Tokens looks at all living tokens.
+	Tokens(ctx context.Context) (Tokens, error)
+	// AuthMethods lists the auth methods by path.
+	AuthMethods(ctx context.Context) ([]AuthMethod, error)
+	// Autopilot reads configuration and state of the cluster's autopilot.
+	Autopilot(ctx context.Context) (Autopilot, error)
 }
 
 // FileInfo is what stat(2) says, as far as checks need it.

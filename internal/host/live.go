@@ -13,6 +13,10 @@ type LiveOptions struct {
 	// empty. Tests point it at a tree of fixtures. Netlink has no root: it always speaks to the
 	// kernel that runs this process.
 	Root string
+	// API asks the server with the agent's token; nil when there is none.
+	API *API
+	// Memory keeps what the server was asked from one run to the next; nil: each run asks.
+	Memory *Memory
 }
 
 // LiveHost is this machine. It is a snapshot for one run of the checks: facts about the whole
@@ -23,6 +27,8 @@ type LiveHost struct {
 	root
 	dir     string
 	systemd systemd
+	api     *API
+	memory  *Memory
 
 	swaps     memo[[]Swap]
 	mounts    memo[[]Mount]
@@ -37,6 +43,8 @@ type LiveHost struct {
 	unit   map[string]*memo[Unit]
 	status map[string]*memo[UnitStatus]
 	tls    map[string]*memo[TLSListener]
+	// answers of the API, by method
+	answers map[string]*memo[any]
 }
 
 var _ Host = (*LiveHost)(nil)
@@ -58,6 +66,9 @@ func Live(o LiveOptions) (*LiveHost, error) {
 		unit:    map[string]*memo[Unit]{},
 		status:  map[string]*memo[UnitStatus]{},
 		tls:     map[string]*memo[TLSListener]{},
+		answers: map[string]*memo[any]{},
+		api:     o.API,
+		memory:  o.Memory,
 	}, nil
 }
 

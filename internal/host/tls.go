@@ -95,7 +95,7 @@ func (l *LiveHost) TLSListener(ctx context.Context, address, authorities string)
 		if err != nil {
 			return TLSListener{}, fmt.Errorf("cannot read the authorities: %w", err)
 		}
-		return lookAtTLS(ctx, address, pem)
+		return remember(l.memory, "TLSListener "+address, func() (TLSListener, error) { return lookAtTLS(ctx, address, pem) })
 	})
 }
 

@@ -36,6 +36,10 @@ var Kinds = []Kind{
 	{"apparmor_profile", func() control.Resource { return new(AppArmorProfile) }},
 	{"apparmor_process", func() control.Resource { return new(AppArmorProcess) }},
 	{"selinux", func() control.Resource { return new(SELinux) }},
+	{"audit_devices", func() control.Resource { return new(AuditDevices) }},
+	{"root_tokens", func() control.Resource { return new(RootTokens) }},
+	{"user_lockout", func() control.Resource { return new(UserLockout) }},
+	{"autopilot", func() control.Resource { return new(Autopilot) }},
 	{"vault_config", func() control.Resource { return new(VaultConfig) }},
 	{control.KindProcedure, func() control.Resource { return new(Procedure) }},
 }

@@ -91,7 +91,11 @@ func (t *TLSListener) Verify(ctx context.Context, h host.Host, stage control.Sta
 		o.missing(t.Config, "a configuration", err)
 		return o.out
 	}
-	config, err := vaultSettings(content, t.Config)
+	parsed := host.Derive(h, "vault_config "+t.Config, func(host.Host) parsedSettings {
+		found, err := vaultSettings(content, t.Config)
+		return parsedSettings{found, err}
+	})
+	config, err := parsed.settings, parsed.err
 	if err != nil {
 		o.unknown(t.Config, "valid HCL", err)
 		return o.out

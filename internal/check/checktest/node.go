@@ -314,7 +314,7 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 	for _, u := range units {
 		h.SetUnit(u)
 	}
-	return h.SetSwaps().SetMounts(mounts...).SetKernelArguments(arguments...).SetModules(modules...).
+	return Member(h, p).SetSwaps().SetMounts(mounts...).SetKernelArguments(arguments...).SetModules(modules...).
 		SetListeners(listeners...).SetUnits(host.UnitStatus{Name: p.Unit, LoadState: "loaded", ActiveState: "active"}).
 		SetProcess(process).SetAppArmor(policies...).SetRuleset(ruleset)
 }

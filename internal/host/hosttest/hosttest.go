@@ -41,6 +41,10 @@ type Host struct {
 	units     *[]host.UnitStatus
 	ruleset   *host.Ruleset
 	tls       map[string]host.TLSListener
+	audit     *[]host.AuditDevice
+	tokens    *host.Tokens
+	auth      *[]host.AuthMethod
+	autopilot *host.Autopilot
 }
 
 type entry struct {

@@ -24,6 +24,10 @@ func TestWhatWasNotSetIsLoud(t *testing.T) {
 		"UnitStatus":      func() error { _, err := h.UnitStatus(ctx, "x.service"); return err },
 		"Units":           func() error { _, err := h.Units(ctx); return err },
 		"Ruleset":         func() error { _, err := h.Ruleset(ctx); return err },
+		"AuditDevices":    func() error { _, err := h.AuditDevices(ctx); return err },
+		"Tokens":          func() error { _, err := h.Tokens(ctx); return err },
+		"AuthMethods":     func() error { _, err := h.AuthMethods(ctx); return err },
+		"Autopilot":       func() error { _, err := h.Autopilot(ctx); return err },
 		"TLSListener":     func() error { _, err := h.TLSListener(ctx, "127.0.0.1:8200", "/ca"); return err },
 	} {
 		if err := ask(); !errors.Is(err, hosttest.ErrNotSet) || errors.Is(err, fs.ErrNotExist) {
