@@ -35,13 +35,20 @@ func runAgent(ctx context.Context) error {
 	if err != nil {
 		return &exit{exitFail, err}
 	}
+	credentials := os.Getenv("CREDENTIALS_DIRECTORY")
+	member := agent.NewAPI(credentials, agent.DefaultServerAddr, log)
+	// One memory for all runs: the server is not to be asked everything every half minute.
+	options := host.LiveOptions{API: member, Memory: &host.Memory{}}
 	err = agent.Run(ctx, agent.Options{
-		Judge:       judgeThisHost,
+		Judge: func(ctx context.Context, stage control.Stage) (*report.Document, error) {
+			return judgeThisHost(ctx, stage, options)
+		},
+		Member:      member,
 		Server:      serverOfThisHost(log),
 		Units:       &agent.Systemd{},
 		Exporter:    telemetry.NewExporter(telemetry.Build{Version: buildVersion, Revision: revision()}),
 		Journal:     telemetry.NewJournal(nil),
-		Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
+		Credentials: credentials,
 		Listen:      agent.DefaultListen,
 		ReportPath:  telemetry.ReportPath,
 		ServerAddr:  agent.DefaultServerAddr,
@@ -79,8 +86,8 @@ func serverOfThisHost(log *slog.Logger) server.Product {
 }
 
 // judgeThisHost is one run of the checks over a fresh view of the host.
-func judgeThisHost(ctx context.Context, stage control.Stage) (*report.Document, error) {
-	h, err := host.Live(host.LiveOptions{})
+func judgeThisHost(ctx context.Context, stage control.Stage, options host.LiveOptions) (*report.Document, error) {
+	h, err := host.Live(options)
 	if err != nil {
 		return nil, err
 	}

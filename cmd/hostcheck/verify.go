@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/strongroom/strongroom/internal/agent"
 	"github.com/strongroom/strongroom/internal/atomicfile"
 	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/check"
@@ -43,7 +44,8 @@ func verifyCommand() *cobra.Command {
   --stage image   a root tree in which nothing runs (use --root)
   --stage boot    this machine before Vault: what the gate asks
   --stage run     this machine with Vault running
-  --stage member  this machine as a member of its cluster, with Vault unsealed
+  --stage member  this machine as a member of its cluster, with Vault unsealed; its API is asked with the token
+                  strongroom.agent.token in $CREDENTIALS_DIRECTORY
 
 Reading the firewall and systemd's private socket needs root; what cannot be read is unknown,
 and unknown never passes.`,
@@ -136,7 +138,11 @@ func openHost(f verifyFlags, stage control.Stage) (host.Host, func(), error) {
 		}
 		return h, func() { h.Close() }, nil
 	}
-	h, err := host.Live(host.LiveOptions{Root: f.root})
+	options := host.LiveOptions{Root: f.root}
+	if stage == control.StageMember {
+		options.API = agent.NewAPI(os.Getenv("CREDENTIALS_DIRECTORY"), agent.DefaultServerAddr, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	}
+	h, err := host.Live(options)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -42,6 +42,7 @@ type Judge func(ctx context.Context, stage control.Stage) (*report.Document, err
 type Options struct {
 	Judge       Judge
 	Server      server.Product // that the gate guards
+	Member      Member         // nil: no token, so that stage member never comes
 	Units       Units
 	Exporter    *telemetry.Exporter
 	Journal     *telemetry.Journal
@@ -62,6 +63,8 @@ type Agent struct {
 	phase    phase
 	since    time.Time // of the phase
 	complain once      // about a gate that cannot be opened
+	trouble  once      // with the renewal of the token
+	renewAt  time.Time // the token
 	lastTick atomic.Int64
 }
 

@@ -40,7 +40,7 @@ func (a *Agent) tick(ctx context.Context) time.Duration {
 	switch {
 	case serverErr == nil && server.running():
 		a.enter(running)
-		d := a.judge(ctx, control.StageRun)
+		d := a.judge(ctx, a.stage(ctx))
 		if (d == nil || d.Verdict != check.Pass) && a.settling() {
 			return settleInterval // memory is not locked yet, a port is not open yet
 		}

@@ -45,6 +45,8 @@ const (
 	apiPatience = 5 * time.Second // for one request
 	// maxTokens is how many tokens are looked at; a cluster with more is told so.
 	maxTokens = 5000
+	// lookupTime is how long one run looks tokens up: what is left is looked up in the next.
+	lookupTime = 10 * time.Second
 	// maxAPIAnswer holds the accessors of that many tokens several times over.
 	maxAPIAnswer = 1 << 20
 )
@@ -97,8 +99,8 @@ func (a *API) Renew(ctx context.Context) (time.Duration, error) {
 // sealStatus answers everybody, so that the token need not be shown.
 const sealStatus = "sys/seal-status"
 
-// unsealed gives ErrSealed while the server cannot be asked anything else.
-func (a *API) unsealed(ctx context.Context) error {
+// Unsealed gives ErrSealed while the server cannot be asked anything else.
+func (a *API) Unsealed(ctx context.Context) error {
 	var out struct {
 		Initialized bool `json:"initialized"`
 		Sealed      bool `json:"sealed"`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 )
 
 // Answers that the server's API gives to the agent's token. None of them holds a secret: no token, no
@@ -90,7 +89,7 @@ func askAPI[T any](ctx context.Context, l *LiveHost, method string, ask func(*AP
 	m := keyed(l, l.answers, method)
 	v, err := m.get(func() (any, error) {
 		// A server that has been sealed since has no members' facts, whatever is remembered.
-		if err := l.api.unsealed(ctx); err != nil {
+		if err := l.api.Unsealed(ctx); err != nil {
 			return none, err
 		}
 		return remember(l.memory, method, func() (T, error) { return ask(l.api, ctx) })
@@ -150,6 +149,3 @@ func (r *Recording) AuthMethods(context.Context) ([]AuthMethod, error) {
 func (r *Recording) Autopilot(context.Context) (Autopilot, error) {
 	return replayed[Autopilot](r, "Autopilot", "")
 }
-
-// lookupTime is how long one run looks tokens up: what is left is looked up in the next.
-const lookupTime = 10 * time.Second

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,12 @@ const (
 	CredentialCert   = "strongroom.tls.crt"
 	CredentialKey    = "strongroom.tls.key"
 	CredentialCA     = "strongroom.tls.ca"
+	// CredentialToken is optional: the agent's token for the server's API.
+	CredentialToken = "strongroom.agent.token"
 )
+
+// maxTokenSize is far more than a token of any kind has.
+const maxTokenSize = 8 << 10
 
 // maxPEMSize holds a chain of a dozen certificates or a bundle of a hundred roots.
 const maxPEMSize = 256 << 10
@@ -60,6 +66,22 @@ func ReadCredentials(dir string) (Credentials, error) {
 	c.Key = NewSecret(read(CredentialKey, maxPEMSize))
 	c.CA = read(CredentialCA, maxPEMSize)
 	return c, errors.Join(errs...)
+}
+
+// ReadToken reads the agent's token from a credentials directory. It is optional: without it the secret is
+// empty, and that is no error.
+func ReadToken(dir string) (Secret, error) {
+	if dir == "" {
+		return Secret{}, nil
+	}
+	b, err := readLimited(filepath.Join(dir, CredentialToken), maxTokenSize)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return Secret{}, nil
+	case err != nil:
+		return Secret{}, fmt.Errorf("cannot read credential %s: %w", CredentialToken, err)
+	}
+	return NewSecret(bytes.TrimSpace(b)), nil
 }
 
 func readLimited(path string, limit int64) ([]byte, error) {

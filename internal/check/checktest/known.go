@@ -70,6 +70,17 @@ func known(res control.Resource, asked map[Fact]Answer) []Breakage {
 			}})
 		}
 		appendToFiles(asked, line, one)
+	case *resource.AuditDevices:
+		f := Fact{"AuditDevices", ""}
+		devices, _ := asked[f].Value.([]host.AuditDevice)
+		for i := range devices {
+			for option, value := range map[string]string{"log_raw": "true", "hmac_accessor": "false", "filter": "x", "prefix": "x"} {
+				changed := slices.Clone(devices)
+				changed[i].Options = maps.Clone(devices[i].Options)
+				changed[i].Options[option] = value
+				one(f, devices[i].Path+" "+option, changed)
+			}
+		}
 	case *resource.Swap:
 		appendToFiles(asked, "/swap none swap sw 0 0\n", one)
 		f := Fact{"Units", ""}
