@@ -123,7 +123,7 @@ func unsafe(f report.Format, content []byte) string {
 	}) {
 		return "control characters"
 	}
-	if f == report.Text && bytes.Contains(content, []byte("\nverdict PASS")) {
+	if f == report.Text && strings.Count("\n"+string(content), "\nverdict ") != 1 {
 		return "a forged verdict"
 	}
 	if f == report.HTML {

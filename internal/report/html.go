@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bufio"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -22,7 +23,7 @@ var style string
 // WriteHTML writes a report as one page for people: it holds all it needs, runs no script, and prints with
 // everything unfolded.
 func WriteHTML(w io.Writer, d *Document) error {
-	p := &page{d: d}
+	p := &page{d: d, out: bufio.NewWriter(w)}
 	p.head()
 	p.banner()
 	p.raw("<main id=\"main\">\n")
@@ -33,8 +34,7 @@ func WriteHTML(w io.Writer, d *Document) error {
 	p.legend()
 	p.raw("</main>\n")
 	p.foot()
-	_, err := io.WriteString(w, p.out.String())
-	return err
+	return p.out.Flush() // an earlier error stays
 }
 
 // page is the report on its way to a browser.
@@ -44,7 +44,7 @@ func WriteHTML(w io.Writer, d *Document) error {
 // What takes its place is one rule: all text goes through put, and put escapes every argument.
 type page struct {
 	d   *Document
-	out strings.Builder
+	out *bufio.Writer
 }
 
 // raw writes a part of the page that is the same in every report.
@@ -59,7 +59,7 @@ func (p *page) put(format string, args ...any) {
 			args[i] = html.EscapeString(printable(fmt.Sprint(a)))
 		}
 	}
-	fmt.Fprintf(&p.out, format, args...)
+	fmt.Fprintf(p.out, format, args...)
 }
 
 func (p *page) head() {
@@ -395,7 +395,7 @@ func counts(d *Document) []share {
 // line of the page's table of what was judged.
 type line struct {
 	name, value string
-	digest      bool // long, and on a line of its own
+	digest      bool // long and technical, on a line of its own
 }
 
 // identity gives what was judged, in the words of the page.
@@ -406,13 +406,17 @@ func identity(d *Document) []line {
 		"root-hash": {name: "Root hash (dm-verity)", digest: true}, "baseline": {name: "Baseline (SHA-256)", digest: true},
 	}
 	list := []line{{name: "Judged", value: day(d.Started)}}
+	var parameters []string
 	for _, p := range d.facts() {
 		if l, known := names[p.name]; known {
 			l.value = p.value
 			list = append(list, l)
 		} else if name, found := strings.CutPrefix(p.name, "parameter."); found {
-			list = append(list, line{"Parameter " + name, p.value, false})
+			parameters = append(parameters, name+" = "+p.value)
 		}
+	}
+	if len(parameters) > 0 {
+		list = append(list, line{"Parameters", strings.Join(parameters, "; "), true})
 	}
 	slices.SortStableFunc(list, func(a, b line) int { return at(a.digest) - at(b.digest) })
 	return list

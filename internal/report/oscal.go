@@ -1,8 +1,10 @@
 package report
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -29,8 +31,8 @@ type (
 		UUID     string          `json:"uuid"`
 		Metadata oscalMetadata   `json:"metadata"`
 		Import   oscalImport     `json:"import-ap"`
-		Results  []oscalResult   `json:"results"`
 		Back     oscalBackMatter `json:"back-matter"`
+		Results  []oscalResult   `json:"results"`
 	}
 	oscalMetadata struct {
 		Title    string      `json:"title"`
@@ -52,18 +54,16 @@ type (
 		Props       []oscalProp `json:"props,omitempty"`
 	}
 	oscalResult struct {
-		UUID         string             `json:"uuid"`
-		Title        string             `json:"title"`
-		Description  string             `json:"description"`
-		Start        string             `json:"start"`
-		End          string             `json:"end"`
-		Props        []oscalProp        `json:"props,omitempty"`
-		Local        oscalLocal         `json:"local-definitions"`
-		Reviewed     oscalReviewed      `json:"reviewed-controls"`
-		Observations []oscalObservation `json:"observations,omitempty"`
-		Risks        []oscalRisk        `json:"risks,omitempty"`
-		Findings     []oscalFinding     `json:"findings,omitempty"`
-		Remarks      string             `json:"remarks,omitempty"`
+		UUID        string        `json:"uuid"`
+		Title       string        `json:"title"`
+		Description string        `json:"description"`
+		Start       string        `json:"start"`
+		End         string        `json:"end"`
+		Props       []oscalProp   `json:"props,omitempty"`
+		Remarks     string        `json:"remarks,omitempty"`
+		Local       oscalLocal    `json:"local-definitions"`
+		Reviewed    oscalReviewed `json:"reviewed-controls"`
+		// observations, risks and findings follow: see WriteOSCAL
 	}
 	oscalLocal struct {
 		Components []oscalComponent `json:"components"`
@@ -179,10 +179,75 @@ func WriteOSCAL(w io.Writer, d *Document) error {
 			return fmt.Errorf("a time of the report is %s, which OSCAL cannot state", t.UTC().Format(time.RFC3339))
 		}
 	}
-	e := json.NewEncoder(w)
+	// Facts are by far the most of the file, so that they are encoded one by one: the frame first, and into
+	// its end the three long lists.
+	o := newOSCAL(d)
+	var frame bytes.Buffer
+	e := json.NewEncoder(&frame)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
-	return e.Encode(oscalFile{newOSCAL(d).assessment()})
+	if err := e.Encode(oscalFile{o.assessment()}); err != nil {
+		return err
+	}
+	const end = "\n   }\n  ]\n }\n}\n"
+	if _, err := w.Write(bytes.TrimSuffix(frame.Bytes(), []byte(end))); err != nil {
+		return err
+	}
+	observations := jsonList{w: w, name: "observations"}
+	risks := jsonList{w: w, name: "risks"}
+	findings := jsonList{w: w, name: "findings"}
+	for _, c := range o.judged() {
+		for _, x := range o.observations(c) {
+			observations.add(x)
+		}
+	}
+	observations.end()
+	for _, c := range o.judged() {
+		if c.Outcome != control.Pass {
+			risks.add(o.risk(c))
+		}
+	}
+	risks.end()
+	for _, c := range o.judged() {
+		findings.add(o.finding(c))
+	}
+	findings.end()
+	_, err := io.WriteString(w, end)
+	return errors.Join(observations.err, risks.err, findings.err, err)
+}
+
+// jsonList writes a member of the result, one element at a time; none when it has no element.
+type jsonList struct {
+	w    io.Writer
+	name string
+	n    int
+	b    bytes.Buffer
+	err  error
+}
+
+func (l *jsonList) add(element any) {
+	separator := ","
+	if l.n == 0 {
+		separator = ",\n    \"" + l.name + "\": ["
+	}
+	l.n++
+	l.b.Reset()
+	l.b.WriteString(separator + "\n     ")
+	e := json.NewEncoder(&l.b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("     ", " ")
+	err := e.Encode(element)
+	if err == nil {
+		_, err = l.w.Write(bytes.TrimSuffix(l.b.Bytes(), []byte("\n")))
+	}
+	l.err = cmp.Or(l.err, err)
+}
+
+func (l *jsonList) end() {
+	if l.n > 0 {
+		_, err := io.WriteString(l.w, "\n    ]")
+		l.err = cmp.Or(l.err, err)
+	}
 }
 
 func waiverEnds(d *Document) []time.Time {
@@ -248,39 +313,60 @@ func (o *oscal) result() oscalResult {
 		},
 	}
 	reviewed := oscalSelection{Description: "The controls about which this run says something."}
-	var open []string
-	for i := range d.Controls {
-		c := &d.Controls[i]
-		if c.Outcome == control.Pending || c.Outcome == control.NotApplicable {
-			open = append(open, "* "+c.ID+": "+markdown(skipReason(c, d.Started)))
-			continue
-		}
+	for _, c := range o.judged() {
 		reviewed.Include = append(reviewed.Include, oscalControl{c.ID})
-		seen := o.observe(&r, c)
-		r.Findings = append(r.Findings, o.find(&r, c, seen))
 	}
 	if reviewed.Include == nil {
 		reviewed.All = &struct{}{} // a selection must select; there is no finding, so nothing is claimed
 	}
 	r.Reviewed.Selections = []oscalSelection{reviewed}
+	var open []string
+	for i := range d.Controls {
+		if c := &d.Controls[i]; !assessed(c) {
+			open = append(open, "* "+c.ID+": "+markdown(skipReason(c, d.Started)))
+		}
+	}
 	if open != nil {
 		r.Remarks = "Controls without a finding, which nobody may read as satisfied:\n\n" + strings.Join(open, "\n")
 	}
 	return r
 }
 
-// observe adds the facts that a control looked at.
-func (o *oscal) observe(r *oscalResult, c *Control) []oscalSeen {
-	var seen []oscalSeen
+// assessed reports whether a run says anything about a control.
+func assessed(c *Control) bool {
+	return c.Outcome != control.Pending && c.Outcome != control.NotApplicable
+}
+
+func (o *oscal) judged() []*Control {
+	var list []*Control
+	for i := range o.d.Controls {
+		if c := &o.d.Controls[i]; assessed(c) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// seen names the observations of a control: every fact that was looked at.
+func (o *oscal) seen(c *Control) []oscalSeen {
+	var list []oscalSeen
+	for i := range c.Observations {
+		if f := &c.Observations[i]; f.Outcome != control.Pending && f.Outcome != control.NotApplicable {
+			list = append(list, oscalSeen{o.uuid("observation", c.ID, strconv.Itoa(i))})
+		}
+	}
+	return list
+}
+
+func (o *oscal) observations(c *Control) []oscalObservation {
+	var list []oscalObservation
 	for i := range c.Observations {
 		f := &c.Observations[i]
 		if f.Outcome == control.Pending || f.Outcome == control.NotApplicable {
-			continue // nothing was looked at
+			continue
 		}
-		id := o.uuid("observation", c.ID, strconv.Itoa(i))
-		seen = append(seen, oscalSeen{id})
-		r.Observations = append(r.Observations, oscalObservation{
-			UUID: id, Title: markdown(c.ID + ": " + f.Resource), Description: markdown(fact(f)),
+		list = append(list, oscalObservation{
+			UUID: o.uuid("observation", c.ID, strconv.Itoa(i)), Title: markdown(c.ID + ": " + f.Resource), Description: markdown(fact(f)),
 			Props:   props(property{"outcome", f.Outcome.String()}, property{"layer", string(f.Layer)}, property{"resource", f.Resource}),
 			Methods: []string{"TEST"}, Types: []string{"control-objective"},
 			Origins:  []oscalOrigin{{[]oscalActor{{"tool", o.tool()}}}},
@@ -292,44 +378,53 @@ func (o *oscal) observe(r *oscalResult, c *Control) []oscalSeen {
 			Collected: o.collected,
 		})
 	}
-	return seen
+	return list
 }
 
-// find gives the finding of a control, and adds the risk when it is not satisfied.
-func (o *oscal) find(r *oscalResult, c *Control, seen []oscalSeen) oscalFinding {
+// finding says whether a control is satisfied.
+func (o *oscal) finding(c *Control) oscalFinding {
 	f := oscalFinding{
 		UUID: o.uuid("finding", c.ID), Title: markdown(c.Title), Description: markdown(message(c)),
-		Props:        props(append(each("guide-item", c.Guide), append(each("reference", c.Refs), property{"outcome", c.Outcome.String()}, property{"severity", string(c.Severity)}, property{"family", c.Family})...)...),
+		Props: props(append(append(each("guide-item", c.Guide), each("reference", c.Refs)...),
+			property{"outcome", c.Outcome.String()}, property{"severity", string(c.Severity)}, property{"family", c.Family})...),
 		Target:       oscalTarget{"objective-id", c.ID, oscalState{State: "satisfied", Reason: "pass"}},
-		Observations: seen,
+		Observations: o.seen(c),
 	}
 	if c.Outcome == control.Pass {
-		f.Description = markdown(c.Title)
+		f.Description = f.Title
 		return f
 	}
+	f.Risks = []oscalRiskUsed{{o.uuid("risk", c.ID)}}
 	f.Target.Status = oscalState{State: "not-satisfied", Reason: "fail"}
-	risk := oscalRisk{
-		UUID: o.uuid("risk", c.ID), Title: f.Title, Description: f.Description, Statement: markdown(cmp.Or(c.Rationale, c.Title)),
-		Props: props(property{"severity", string(c.Severity)}), Status: "open", Observations: seen,
-	}
-	if c.Fix != "" {
-		risk.Remediations = []oscalResponse{{o.uuid("remedy", c.ID), "recommendation", "The way out", markdown(c.Fix)}}
-	}
 	switch {
 	case c.Outcome == control.Unknown:
 		f.Target.Status.Reason = "other"
 		f.Target.Status.Remarks = "The fact could not be read, so that nothing can be said; that never counts as satisfied."
 	case c.Waiver != nil:
-		risk.Deadline = oscalTime(c.Waiver.Expires)
-		risk.Props = props(property{"severity", string(c.Severity)}, property{"waiver-owner", c.Waiver.Owner}, property{"waiver-reason", c.Waiver.Reason})
 		f.Target.Status.Remarks = markdown(c.Waiver.sentence(c.Outcome, o.d.Started))
+	}
+	return f
+}
+
+// risk is what follows from a control that is not satisfied, and the way out.
+func (o *oscal) risk(c *Control) oscalRisk {
+	risk := oscalRisk{
+		UUID: o.uuid("risk", c.ID), Title: markdown(c.Title), Description: markdown(message(c)), Statement: markdown(cmp.Or(c.Rationale, c.Title)),
+		Props: props(property{"severity", string(c.Severity)}), Status: "open", Observations: o.seen(c),
+	}
+	if c.Fix != "" {
+		risk.Remediations = []oscalResponse{{o.uuid("remedy", c.ID), "recommendation", "The way out", markdown(c.Fix)}}
+	}
+	if c.Waiver != nil {
+		risk.Props = append(risk.Props, props(property{"waiver-owner", c.Waiver.Owner}, property{"waiver-reason", c.Waiver.Reason})...)
 	}
 	if c.Outcome == control.Waived {
 		risk.Status = "deviation-approved"
+		if c.Waiver != nil {
+			risk.Deadline = oscalTime(c.Waiver.Expires)
+		}
 	}
-	r.Risks = append(r.Risks, risk)
-	f.Risks = []oscalRiskUsed{{risk.UUID}}
-	return f
+	return risk
 }
 
 func each(name string, values []string) []property {
