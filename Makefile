@@ -98,6 +98,10 @@ test-slow: deps plugin-install ## make test, and what takes too long for it: the
 	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
 		$(GO) test -tags bake,boot,slow -p 1 -count 1 -timeout 180m ./cmd/... ./internal/...
 
+.PHONY: fuzz
+fuzz: ## a million executions of every parser's fuzz target, one after the other: hours (FUZZTIME=10s for a look)
+	@tools/fuzz
+
 .PHONY: bench
 bench: deps plugin-install ## measure bakes and checks, printed with the machine's description
 	@tools/build goss

@@ -19,7 +19,16 @@ func (l *LiveHost) procfs() (procfs.FS, error) {
 	return procfs.NewFS(filepath.Join(l.dir, "proc"))
 }
 
-func (l *LiveHost) readSwaps() ([]Swap, error) {
+// parserGaveUp makes an error of a panic: procfs takes for granted that the kernel writes as many fields as it always
+// did.
+func parserGaveUp(err *error, path string) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("cannot read %s: its parser gave up: %v", path, p)
+	}
+}
+
+func (l *LiveHost) readSwaps() (_ []Swap, err error) {
+	defer parserGaveUp(&err, "/proc/swaps")
 	proc, err := l.procfs()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read /proc/swaps: %w", err)
@@ -37,7 +46,8 @@ func (l *LiveHost) readSwaps() ([]Swap, error) {
 
 // readMounts asks PID 1, because the asking process may live in a mount namespace of its own:
 // the gate's sandbox has mounts that the host does not.
-func (l *LiveHost) readMounts() ([]Mount, error) {
+func (l *LiveHost) readMounts() (_ []Mount, err error) {
+	defer parserGaveUp(&err, "/proc/1/mountinfo")
 	proc, err := l.procfs()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read /proc/1/mountinfo: %w", err)
@@ -107,7 +117,8 @@ const tcpListen = 0x0a // TCP_LISTEN of the kernel's tcp_states.h
 // procfs calls its readers of TCP deprecated in favour of sock_diag, which is faster on a machine
 // with a large table of connections. But sock_diag needs kernel modules (inet_diag, tcp_diag) that
 // nothing else on the node needs, and it knows no namespace but the asker's.
-func (l *LiveHost) readListeners() ([]Listener, error) {
+func (l *LiveHost) readListeners() (_ []Listener, err error) {
+	defer parserGaveUp(&err, "/proc/1/net")
 	proc, err := procfs.NewFS(filepath.Join(l.dir, "proc/1"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read /proc/1/net: %w", err)
