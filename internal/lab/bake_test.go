@@ -80,6 +80,7 @@ type recipe struct {
 	parameters   map[string]string // of the profile
 	drift        []overlay.Fragment
 	programs     []image.Binary // beside the server and hostcheck
+	packages     []string       // of the distribution, beside those of every image
 }
 
 func bake(ctx context.Context, r recipe) error {
@@ -142,7 +143,7 @@ func assemble(r recipe) (*image.Assembly, error) {
 	}
 	return image.New(image.Spec{
 		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution,
-		Overlay: tree, Binaries: slices.Concat(programs, r.programs), Formats: []string{image.FormatRaw}, DataSize: 2 << 30,
+		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: []string{image.FormatRaw}, DataSize: 2 << 30,
 		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
 	}, testLog())
 }
