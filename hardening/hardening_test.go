@@ -253,3 +253,14 @@ func TestTheGuideIsWhole(t *testing.T) {
 		t.Errorf("items %q", got)
 	}
 }
+
+// In every profile each item of the guide has a control, or a report of that profile would not know what to say of it.
+func TestEveryItemIsServedInEveryProfile(t *testing.T) {
+	for name, b := range everyBaseline(t) {
+		for _, item := range b.Guide.Items {
+			if !slices.ContainsFunc(b.Controls, func(c control.Control) bool { return slices.Contains(c.Guide, item.ID) }) {
+				t.Errorf("%s: no control serves %s (%s)", name, item.ID, item.Title)
+			}
+		}
+	}
+}

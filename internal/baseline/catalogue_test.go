@@ -90,13 +90,15 @@ func TestMistakesNameFileAndLine(t *testing.T) {
 		"when names nothing":        {"    resources:", "    when: {size_: 1}\n    resources:", "memory.yaml:5:", "size_"},
 		"family is not the file":    {"family: memory", "family: network", "memory.yaml:1:", `"network"`},
 		"alias":                     {"guide: [B4]", "guide: &g [B4]\n    refs: *g", "memory.yaml:10:", "aliases"},
-		"not YAML":                  {"controls:", "controls: [", "memory.yaml", "did not find"},
-		"wrong type":                {"guide: [B4]", "guide: {B4: 1}", "memory.yaml:", "cannot unmarshal"},
-		"an empty entry":            {"controls:", "controls:\n  -", "memory.yaml:5:", "empty entry"},
-		"a second document":         {"family: memory", "---\nfamily: memory\n---\nfamily: memory", "memory.yaml:3:", "second document"},
-		"procedure beside a fact":   {"    resources:\n", "    resources:\n      - procedure: {name: talk, reason: Talk.}\n", "memory.yaml:5:", "a control of its own"},
-		"procedure as must":         {"- sysctl: {name: vm.swappiness, value: \"${size}\"}", "- procedure: {name: talk, reason: Talk.}", "memory.yaml:5:", "should"},
-		"procedure without reason":  {"- sysctl: {name: vm.swappiness, value: \"${size}\"}", "- procedure: {name: talk}", "memory.yaml:12:", "no reason"},
+		"alias in a map": {"      - sysctl: {name: vm.swappiness, value: \"${size}\"}",
+			"      - unit_property: {unit: &u a.service, name: x, section: Service, properties: {User: *u}}", "memory.yaml:12:", "aliases"},
+		"not YAML":                 {"controls:", "controls: [", "memory.yaml", "did not find"},
+		"wrong type":               {"guide: [B4]", "guide: {B4: 1}", "memory.yaml:", "cannot unmarshal"},
+		"an empty entry":           {"controls:", "controls:\n  -", "memory.yaml:5:", "empty entry"},
+		"a second document":        {"family: memory", "---\nfamily: memory\n---\nfamily: memory", "memory.yaml:3:", "second document"},
+		"procedure beside a fact":  {"    resources:\n", "    resources:\n      - procedure: {name: talk, reason: Talk.}\n", "memory.yaml:5:", "a control of its own"},
+		"procedure as must":        {"- sysctl: {name: vm.swappiness, value: \"${size}\"}", "- procedure: {name: talk, reason: Talk.}", "memory.yaml:5:", "should"},
+		"procedure without reason": {"- sysctl: {name: vm.swappiness, value: \"${size}\"}", "- procedure: {name: talk}", "memory.yaml:12:", "no reason"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

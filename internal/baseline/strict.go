@@ -99,6 +99,12 @@ func knownKeys(node *yaml.Node, t reflect.Type) error {
 				return err
 			}
 		}
+	case node.Kind == yaml.MappingNode && t.Kind() == reflect.Map:
+		for i := 1; i < len(node.Content); i += 2 {
+			if err := knownKeys(node.Content[i], t.Elem()); err != nil {
+				return err
+			}
+		}
 	case node.Kind == yaml.MappingNode && t.Kind() == reflect.Struct:
 		fields := map[string]reflect.Type{}
 		for i := range t.NumField() {
