@@ -125,6 +125,9 @@ func listenAddresses(config settings) []string {
 	var out []string
 	for _, l := range listeners {
 		at := strings.LastIndexByte(l, ':')
+		if at > 0 && strings.Contains(l[:at], ":") && !strings.HasPrefix(l, "[") {
+			l = "[" + l + "]" // IPv6 without a port
+		}
 		if at < 0 || strings.HasSuffix(l, "]") {
 			l, at = l+":8200", len(l)
 		}
