@@ -13,9 +13,12 @@ import (
 )
 
 const (
-	unitDir    = "/usr/lib/systemd/system/"
-	swapUnit   = `dev-disk-by\x2dpartlabel-intruder.swap`
-	tableUnit  = "[Unit]\nDefaultDependencies=no\nAfter=nftables.service\nBefore=hostcheck-gate.service\n[Service]\nType=oneshot\nExecStart=/usr/sbin/nft add table ip intruder\n"
+	unitDir   = "/usr/lib/systemd/system/"
+	swapUnit  = `dev-disk-by\x2dpartlabel-intruder.swap`
+	tableUnit = "[Unit]\nDefaultDependencies=no\nAfter=nftables.service\nBefore=hostcheck-gate.service\n[Service]\nType=oneshot\nExecStart=/usr/sbin/nft add table ip intruder\n"
+	// The bake takes every login shell away, and /etc cannot be written to.
+	shellUnit = "[Unit]\nDefaultDependencies=no\nAfter=local-fs.target\nBefore=hostcheck-gate.service\n[Service]\nType=oneshot\n" +
+		"ExecStart=/usr/bin/sh -c 'sed s#/usr/sbin/nologin#/bin/bash# /etc/passwd >/run/passwd && mount --bind /run/passwd /etc/passwd'\n"
 	idleUnit   = "[Service]\nExecStart=/usr/bin/sleep infinity\n"
 	socketUnit = "[Unit]\nDefaultDependencies=no\nBefore=hostcheck-gate.service\n[Socket]\nListenStream=0.0.0.0:2222\n"
 )
@@ -43,8 +46,11 @@ var faults = map[string][]overlay.Fragment{
 	},
 	"vault-swap-denied": {overlay.File(unitDir+"vault.service.d/99-swap.conf", "[Service]\nMemorySwapMax=infinity\n")},
 	// Who may come in.
-	"accounts-no-login":    {overlay.File("/usr/lib/sysusers.d/zz-intruder.conf", "u intruder 4242 \"Intruder\" / /bin/bash\n")},
-	"shell-history-absent": {overlay.File("/root/.bash_history", "vault login\n")},
+	"accounts-no-login": {
+		overlay.File(unitDir+"intruder-shell.service", shellUnit),
+		overlay.Symlink(unitDir+"sysinit.target.wants/intruder-shell.service", "../intruder-shell.service"),
+	},
+	"shell-history-absent": {overlay.File("/usr/lib/tmpfiles.d/zz-intruder.conf", "f /var/lib/vault/.vault-token 0600 vault vault - left-about\n")},
 	"console-login-absent": {overlay.File("/etc/systemd/system/getty@strongroom.service", idleUnit)},
 	"ssh-absent":           {overlay.File("/usr/sbin/sshd", "#!/bin/false\n")},
 	// Network.
