@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"os"
@@ -21,8 +22,8 @@ func runCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "Watch this node: serve the verdict and metrics, judge again, start the server when the gate opens",
-		Long: `run is the agent of a node (hostcheck.service). It serves /metrics, /report, /livez and /healthz on port
-9810, also when the gate keeps the server down; judges a closed gate again and has systemd start
+		Long: `run is the agent of a node (hostcheck.service). It serves /metrics, /report, /livez and /healthz on the
+baseline's agent_port (9810), also when the gate keeps the server down; judges a closed gate again and has systemd start
 the server, Vault or OpenBao as the baseline says, when it passes; and judges the running server.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context()) },
@@ -35,8 +36,10 @@ func runAgent(ctx context.Context) error {
 	if err != nil {
 		return &exit{exitFail, err}
 	}
+	node := thisNode(log)
+	serverAddr := "https://127.0.0.1:" + node.apiPort
 	credentials := os.Getenv("CREDENTIALS_DIRECTORY")
-	member := agent.NewAPI(credentials, agent.DefaultServerAddr, log)
+	member := agent.NewAPI(credentials, serverAddr, log)
 	// One memory for all runs: the server is not to be asked everything every half minute.
 	options := host.LiveOptions{API: member, Memory: &host.Memory{}}
 	err = agent.Run(ctx, agent.Options{
@@ -44,14 +47,14 @@ func runAgent(ctx context.Context) error {
 			return judgeThisHost(ctx, stage, options)
 		},
 		Member:      member,
-		Server:      serverOfThisHost(log),
+		Server:      node.server,
 		Units:       &agent.Systemd{},
 		Exporter:    telemetry.NewExporter(telemetry.Build{Version: buildVersion, Revision: revision()}),
 		Journal:     telemetry.NewJournal(nil),
 		Credentials: credentials,
-		Listen:      agent.DefaultListen,
+		Listen:      ":" + node.agentPort,
 		ReportPath:  telemetry.ReportPath,
-		ServerAddr:  agent.DefaultServerAddr,
+		ServerAddr:  serverAddr,
 		Interval:    agent.DefaultInterval,
 		Notify:      telemetry.Notify,
 		Watchdog:    watchdog,
@@ -63,26 +66,35 @@ func runAgent(ctx context.Context) error {
 	return nil
 }
 
-// serverOfThisHost is the product that the host's baseline is about. Without a baseline that can be read nothing
-// is started anyway, since the gate fails; the agent serves all the same, and says so.
-func serverOfThisHost(log *slog.Logger) server.Product {
-	product, err := func() (server.Product, error) {
-		h, err := host.Tree("/")
-		if err != nil {
-			return server.Product{}, err
-		}
-		defer h.Close()
-		b, _, err := loadBaseline(h, "")
-		if err != nil {
-			return server.Product{}, err
-		}
-		return server.Find(b.Profile.Server)
-	}()
+// baked is what the agent takes from the host's baseline.
+type baked struct {
+	server             server.Product
+	apiPort, agentPort string
+}
+
+// thisNode reads the host's baseline. Without one that can be read no server is started anyway, since the gate
+// fails; the agent serves all the same, at the usual port, and says so.
+func thisNode(log *slog.Logger) baked {
+	node := baked{server.Products[0], agent.DefaultAPIPort, agent.DefaultPort}
+	h, err := host.Tree("/")
 	if err != nil {
 		log.Error("cannot tell which server this node has", "error", err)
-		return server.Products[0]
+		return node
 	}
-	return product
+	defer h.Close()
+	b, _, err := loadBaseline(h, "")
+	if err == nil {
+		node.apiPort = cmp.Or(b.Profile.Parameters["api_port"], node.apiPort)
+		node.agentPort = cmp.Or(b.Profile.Parameters["agent_port"], node.agentPort)
+		var product server.Product
+		if product, err = server.Find(b.Profile.Server); err == nil {
+			node.server = product
+		}
+	}
+	if err != nil {
+		log.Error("cannot tell which server this node has", "error", err)
+	}
+	return node
 }
 
 // judgeThisHost is one run of the checks over a fresh view of the host.

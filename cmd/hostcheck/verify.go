@@ -140,7 +140,8 @@ func openHost(f verifyFlags, stage control.Stage) (host.Host, func(), error) {
 	}
 	options := host.LiveOptions{Root: f.root}
 	if stage == control.StageMember {
-		options.API = agent.NewAPI(os.Getenv("CREDENTIALS_DIRECTORY"), agent.DefaultServerAddr, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+		options.API = agent.NewAPI(os.Getenv("CREDENTIALS_DIRECTORY"), "https://127.0.0.1:"+thisNode(log).apiPort, log)
 	}
 	h, err := host.Live(options)
 	if err != nil {

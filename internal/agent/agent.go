@@ -19,7 +19,8 @@ import (
 // Defaults of Options.
 const (
 	DefaultInterval = 30 * time.Second
-	DefaultListen   = ":9810"
+	DefaultPort     = "9810" // that the agent serves on
+	DefaultAPIPort  = "8200" // of the server
 )
 
 const (

@@ -17,9 +17,6 @@ import (
 )
 
 const (
-	// DefaultServerAddr is the server's API on this node.
-	DefaultServerAddr = "https://127.0.0.1:8200"
-
 	probeTimeout = 3 * time.Second
 	// probeMemory bounds what any number of health checkers can ask of the server.
 	probeMemory = time.Second

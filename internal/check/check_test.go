@@ -51,6 +51,9 @@ func profiles() map[string]control.Profile {
 		out["memory_lock="+lock] = p
 	}
 	out["openbao"] = checktest.OpenBaoProfile()
+	p := checktest.Profile()
+	p.Parameters = map[string]string{"api_port": "18200", "cluster_port": "18201", "agent_port": "19810", "metadata_egress": "169.254.169.254 fd00:ec2::254"}
+	out["other ports"] = p
 	return out
 }
 

@@ -1,6 +1,10 @@
 package configure
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"strconv"
+)
 
 // Baked is what the image has decided about the server's configuration: parameters of the
 // baseline, so that what configure writes is what the controls ask for.
@@ -9,6 +13,8 @@ type Baked struct {
 	TLSMinVersion   string // "tls12"
 	DefaultLeaseTTL string // "1h"
 	MaxLeaseTTL     string // "24h"
+	APIPort         int
+	ClusterPort     int
 }
 
 // BakedFrom takes the parameters of a baseline's profile. One that is missing is an error: the image
@@ -16,13 +22,36 @@ type Baked struct {
 func BakedFrom(parameters map[string]string) (Baked, error) {
 	for _, name := range []string{"memory_lock", "tls_min_version", "default_lease_ttl", "max_lease_ttl"} {
 		if parameters[name] == "" {
-			return Baked{}, fmt.Errorf("the baseline has no parameter %s: was it baked by another version of strongroom?", name)
+			return Baked{}, missing(name)
 		}
+	}
+	api, apiErr := port(parameters, "api_port")
+	cluster, clusterErr := port(parameters, "cluster_port")
+	if err := errors.Join(apiErr, clusterErr); err != nil {
+		return Baked{}, err
 	}
 	return Baked{
 		MemoryLock:      parameters["memory_lock"] == "on",
 		TLSMinVersion:   parameters["tls_min_version"],
 		DefaultLeaseTTL: parameters["default_lease_ttl"],
 		MaxLeaseTTL:     parameters["max_lease_ttl"],
+		APIPort:         api,
+		ClusterPort:     cluster,
 	}, nil
+}
+
+func missing(name string) error {
+	return fmt.Errorf("the baseline has no parameter %s: was it baked by another version of strongroom?", name)
+}
+
+func port(parameters map[string]string, name string) (int, error) {
+	text, ok := parameters[name]
+	if !ok {
+		return 0, missing(name)
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("parameter %s of the baseline: %q is not a port", name, text)
+	}
+	return int(n), nil
 }

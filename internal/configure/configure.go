@@ -56,7 +56,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if len(creds.Config) == 0 {
 		return nil, credsErr
 	}
-	config, err := node.Parse(node.CredentialConfig, creds.Config)
+	config, err := node.Parse(node.CredentialConfig, creds.Config, o.Baked.ClusterPort)
 	if err != nil {
 		return nil, errors.Join(err, credsErr)
 	}
@@ -86,7 +86,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 // identify finds out what this node is called and where it is reached.
 func (o Options) identify(config *node.Config) (*Result, error) {
 	api, apiErr := o.resolve("api_addr", config.APIAddr, node.CheckURL)
-	cluster, clusterErr := o.resolve("cluster_addr", config.ClusterAddr, node.CheckClusterURL)
+	cluster, clusterErr := o.resolve("cluster_addr", config.ClusterAddr, node.CheckClusterURL(o.Baked.ClusterPort))
 	if err := errors.Join(apiErr, clusterErr); err != nil {
 		return nil, err
 	}

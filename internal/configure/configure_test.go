@@ -197,6 +197,7 @@ func TestRunRefuses(t *testing.T) {
 		"no key":                 {creds: node.Credentials{Config: good.Config, Cert: good.Cert, CA: good.CA}, want: "credential strongroom.tls.key is missing", opened: true},
 		"mistake in node.hcl":    {creds: ca.Credentials(config+"\nbogus = 1\n", "node.example"), want: `strongroom.node.hcl:11: unknown key "bogus"`},
 		"certificate of another": {creds: ca.Credentials(config, "other.example"), want: "not good for node.example", opened: true},
+		"another cluster port":   {creds: good, edit: func(o *configure.Options) { o.Baked.ClusterPort = 18201 }, want: "is not the Raft port 18201 of this image", opened: true},
 		"no address":             {creds: good, edit: func(o *configure.Options) { o.Resolve = func(string) (string, error) { return "https://:8201", nil } }, want: `"https://:8201"`, opened: true},
 		"two addresses": {creds: good, edit: func(o *configure.Options) {
 			o.Resolve = func(string) (string, error) { return "https://10.0.0.1 10.0.0.2:8201", nil }

@@ -1,6 +1,8 @@
 package configure
 
 import (
+	"fmt"
+
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
@@ -51,8 +53,8 @@ func ServerConfig(p server.Product, r Result, baked Baked) []byte {
 	body.AppendNewline()
 	listener := body.AppendNewBlock("listener", []string{"tcp"}).Body()
 	// Both address families; who may connect is the firewall's to say.
-	set(listener, "address", "[::]:8200")
-	set(listener, "cluster_address", "[::]:8201")
+	set(listener, "address", fmt.Sprintf("[::]:%d", baked.APIPort))
+	set(listener, "cluster_address", fmt.Sprintf("[::]:%d", baked.ClusterPort))
 	set(listener, "tls_cert_file", tlsCertPath(p))
 	set(listener, "tls_key_file", tlsKeyPath(p))
 	set(listener, "tls_min_version", baked.TLSMinVersion)

@@ -38,7 +38,7 @@ var rendered = configure.Result{
 	APIAddr: "https://vault-1.example.net:8200", ClusterAddr: "https://[2001:db8::1]:8201",
 }
 
-var baked = configure.Baked{TLSMinVersion: "tls12", DefaultLeaseTTL: "1h", MaxLeaseTTL: "24h"}
+var baked = configure.Baked{TLSMinVersion: "tls12", DefaultLeaseTTL: "1h", MaxLeaseTTL: "24h", APIPort: 8200, ClusterPort: 8201}
 
 func TestServerConfigGolden(t *testing.T) {
 	locked := baked
@@ -92,7 +92,7 @@ func TestServerConfigQuoting(t *testing.T) {
 
 // What configure writes is what the controls of the catalogue ask for, whatever the parameters are.
 func TestServerConfigSatisfiesTheCatalogue(t *testing.T) {
-	others := map[string]string{"tls_min_version": "tls13", "default_lease_ttl": "15m", "max_lease_ttl": "72h"}
+	others := map[string]string{"tls_min_version": "tls13", "default_lease_ttl": "15m", "max_lease_ttl": "72h", "api_port": "18200", "cluster_port": "18201", "agent_port": "19810"}
 	locked := maps.Clone(others)
 	locked["memory_lock"] = "on"
 	for _, c := range []struct {
@@ -106,7 +106,9 @@ func TestServerConfigSatisfiesTheCatalogue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := hosttest.New().File(c.product.Config, string(configure.ServerConfig(c.product, rendered, with)))
+		addressed := rendered
+		addressed.ClusterAddr = fmt.Sprintf("https://[2001:db8::1]:%d", with.ClusterPort)
+		h := hosttest.New().File(c.product.Config, string(configure.ServerConfig(c.product, addressed, with)))
 		judged := 0
 		for _, ctl := range b.Controls {
 			for _, r := range ctl.Resources {

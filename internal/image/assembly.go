@@ -61,7 +61,7 @@ func New(spec Spec, log *slog.Logger) (*Assembly, error) {
 	a := &Assembly{spec: spec, log: log, cache: cache{dir: spec.CacheDir}}
 	a.result = Result{
 		Name: spec.Name, Version: spec.Version, Distribution: spec.Distribution, Snapshot: spec.Snapshot,
-		Overlay: digest, Binaries: binaries, BaseKey: baseKey(spec),
+		Profile: spec.Profile, Parameters: spec.Parameters, Overlay: digest, Binaries: binaries, BaseKey: baseKey(spec),
 	}
 	a.cache.sweep()
 	if a.box, err = openSandbox(spec.CacheDir, workRoom, log); err != nil {

@@ -8,8 +8,10 @@ type Result struct {
 	Version      string            `json:"version"`
 	Distribution string            `json:"distribution"`
 	Snapshot     string            `json:"snapshot,omitempty"`
-	BaseKey      string            `json:"base_key"`    // digest of what determines the base tree
-	BaseCached   bool              `json:"base_cached"` // whether it came from the cache
+	Profile      string            `json:"profile,omitempty"`    // "openbao/vm"
+	Parameters   map[string]string `json:"parameters,omitempty"` // of the profile, every one resolved
+	BaseKey      string            `json:"base_key"`             // digest of what determines the base tree
+	BaseCached   bool              `json:"base_cached"`          // whether it came from the cache
 	Overlay      string            `json:"overlay_sha256"`
 	RootHash     string            `json:"root_hash"` // dm-verity
 	Kernel       string            `json:"kernel"`    // release: "6.12.48+deb13-cloud-amd64"

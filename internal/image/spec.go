@@ -30,6 +30,10 @@ type Spec struct {
 	Snapshot     string   // YYYYMMDDTHHMMSSZ of the dated archive; empty means today's archive
 	Packages     []string // installed beside the set that the image needs
 
+	// Profile and Parameters say what the overlay was compiled for: the manifest repeats them.
+	Profile    string
+	Parameters map[string]string
+
 	Overlay  *overlay.Tree
 	Binaries []Binary
 

@@ -85,15 +85,15 @@ func (a *Authority) issue(name string) (certificate, key []byte, err error) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
 }
 
-// Credentials is what a node needs to become one: who it is, who may talk to it, and its TLS
+// Credentials is what a node needs to become one: who it is, who may talk to it on which ports, and its TLS
 // material.
-func (a *Authority) Credentials(name string) ([]Credential, error) {
+func (a *Authority) Credentials(name string, ports Services) ([]Credential, error) {
 	certificate, key, err := a.issue(name)
 	if err != nil {
 		return nil, err
 	}
 	return []Credential{
-		{node.CredentialConfig, node.NewSecret([]byte(nodeConfig))},
+		{node.CredentialConfig, node.NewSecret([]byte(nodeConfig(ports)))},
 		{node.CredentialCert, node.NewSecret(certificate)},
 		{node.CredentialKey, node.NewSecret(key)},
 		{node.CredentialCA, node.NewSecret(a.pem)},
@@ -109,17 +109,19 @@ func (a *Authority) ClientTLS() *tls.Config {
 
 // nodeConfig is the node.hcl of a single node on QEMU's user network, where every forwarded
 // connection comes from the gateway.
-const nodeConfig = `cluster {
+func nodeConfig(ports Services) string {
+	return fmt.Sprintf(`cluster {
   name = "lab"
 }
-api_addr     = "https://` + GuestAddress + `:8200"
-cluster_addr = "https://` + GuestAddress + `:8201"
+api_addr     = "https://%[1]s:%[3]d"
+cluster_addr = "https://%[1]s:%[4]d"
 seal "shamir" {}
 firewall {
-  api_clients    = ["` + GatewayAddress + `"]
-  cluster_peers  = ["` + GatewayAddress + `"]
-  monitoring     = ["` + GatewayAddress + `"]
+  api_clients    = ["%[2]s"]
+  cluster_peers  = ["%[2]s"]
+  monitoring     = ["%[2]s"]
   load_balancers = []
   egress         = []
 }
-`
+`, GuestAddress, GatewayAddress, ports.API, ports.Raft)
+}

@@ -14,7 +14,7 @@ import (
 func TestCredentials(t *testing.T) {
 	authority := newAuthority(t)
 	given := credentials(t, authority)
-	if _, err := node.Parse(node.CredentialConfig, given[node.CredentialConfig].Reveal()); err != nil {
+	if _, err := node.Parse(node.CredentialConfig, given[node.CredentialConfig].Reveal(), PortRaft); err != nil {
 		t.Errorf("node.hcl: %v", err)
 	}
 	warnings, err := node.CheckTLS(node.Credentials{
@@ -63,7 +63,7 @@ func newAuthority(t testing.TB) *Authority {
 
 func credentials(t *testing.T, authority *Authority) map[string]node.Secret {
 	t.Helper()
-	list, err := authority.Credentials("node.lab")
+	list, err := authority.Credentials("node.lab", Services{}.orUsual())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,4 +72,14 @@ func credentials(t *testing.T, authority *Authority) map[string]node.Secret {
 		given[c.Name] = c.Value
 	}
 	return given
+}
+
+func TestServicesOf(t *testing.T) {
+	got, err := ServicesOf(map[string]string{"api_port": "18200", "agent_port": "19810", "memory_lock": "off"})
+	if want := (Services{18200, PortRaft, 19810}); err != nil || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	if _, err := ServicesOf(map[string]string{"api_port": "many"}); err == nil {
+		t.Error("a port that is none is accepted")
+	}
 }

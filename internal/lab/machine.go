@@ -20,13 +20,38 @@ import (
 	"time"
 )
 
-// The TCP ports of a node that the lab talks to.
+// The TCP ports of a node that the lab talks to, unless its image has other ones (see Services).
 const (
 	PortSSH       = 22 // must be closed
 	PortAPI       = 8200
 	PortRaft      = 8201
 	PortTelemetry = 9810
 )
+
+// Services are the TCP ports on which a node serves. They are parameters of its image.
+type Services struct{ API, Raft, Telemetry int }
+
+// ServicesOf takes the ports from the parameters of an image; those that are not there are the usual ones.
+func ServicesOf(parameters map[string]string) (Services, error) {
+	s := Services{PortAPI, PortRaft, PortTelemetry}
+	for name, port := range map[string]*int{"api_port": &s.API, "cluster_port": &s.Raft, "agent_port": &s.Telemetry} {
+		text, ok := parameters[name]
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n == 0 {
+			return Services{}, fmt.Errorf("parameter %s of the image: %q is not a port", name, text)
+		}
+		*port = int(n)
+	}
+	return s, nil
+}
+
+// orUsual is what an unset value stands for.
+func (s Services) orUsual() Services {
+	return Services{cmp.Or(s.API, PortAPI), cmp.Or(s.Raft, PortRaft), cmp.Or(s.Telemetry, PortTelemetry)}
+}
 
 // The addresses of QEMU's user network, as the guest sees them.
 const (
@@ -42,7 +67,8 @@ type Config struct {
 	Credentials []Credential // systemd credentials, by SMBIOS
 	MemoryMiB   int          // default 2048
 	CPUs        int          // default 2; an emulated machine has one
-	Forwards    []int        // guest TCP ports to reach from the host; default the four of this package
+	Services    Services     // the ports of the image; default the usual ones
+	Forwards    []int        // guest TCP ports to reach from the host; default SSH and the services
 	ConsoleLog  string       // file for the serial console; default inside the machine's own directory
 	Live        io.Writer    // what the console shows, as it comes; may be nil
 	Log         *slog.Logger
@@ -81,8 +107,9 @@ var ErrStopped = errors.New("the machine has stopped")
 func Start(ctx context.Context, config Config) (_ *Machine, err error) {
 	config.MemoryMiB = cmp.Or(config.MemoryMiB, 2048)
 	config.CPUs = cmp.Or(config.CPUs, 2)
+	config.Services = config.Services.orUsual()
 	if config.Forwards == nil {
-		config.Forwards = []int{PortSSH, PortAPI, PortRaft, PortTelemetry}
+		config.Forwards = []int{PortSSH, config.Services.API, config.Services.Raft, config.Services.Telemetry}
 	}
 	// A directory of its own outside the working tree, with a short name: the path of a unix
 	// socket may have 107 bytes.

@@ -20,17 +20,22 @@ import (
 	"github.com/strongroom/strongroom/internal/report"
 )
 
-// TestBootOpenBao boots an image of OpenBao: every must control passes, and the server initialises, unseals, serves
-// secrets and writes its audit log to the two devices of its configuration, inside its sandbox.
+// TestBootOpenBao boots an image of OpenBao with ports of its own: every must control passes, and the server initialises,
+// unseals, serves secrets and writes its audit log to the two devices of its configuration, inside its sandbox.
 func TestBootOpenBao(t *testing.T) {
 	if os.Getenv("OPENBAO_BINARY") == "" {
 		t.Skip("SKIPPED, NOTHING WAS PROVEN: OPENBAO_BINARY is not set; OpenBao cannot be built from its Go module, so give the path of a bao of 2.6 or later")
 	}
 	t.Parallel()
-	if err := bake(t.Context(), recipe{name: "openbao", server: "openbao"}); err != nil {
+	ports := map[string]string{"api_port": "18200", "cluster_port": "18201", "agent_port": "19810"}
+	if err := bake(t.Context(), recipe{name: "openbao", server: "openbao", parameters: ports}); err != nil {
 		t.Fatal(err)
 	}
-	node := start(t, Config{Disk: newDisk(t, filepath.Join(workDir, "openbao", "disk.raw")), UUID: NewUUID()})
+	services, err := ServicesOf(ports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := start(t, Config{Disk: newDisk(t, filepath.Join(workDir, "openbao", "disk.raw")), Services: services, UUID: NewUUID()})
 	requirePass(t, verdictOf(t, node))
 
 	t.Run("it serves inside its sandbox", func(t *testing.T) { useOpenBao(t, node) })
@@ -48,6 +53,15 @@ func TestBootOpenBao(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatalf("the node was not judged again: %v", err)
 			}
+		}
+	})
+	t.Run("only the ports of the image answer", func(t *testing.T) {
+		found, err := node.Scan(t.Context(), append(scanned(), services.API, services.Raft, services.Telemetry))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []int{services.API, services.Raft, services.Telemetry}; !slices.Equal(found.Open, want) {
+			t.Errorf("open ports %v, want %v", found.Open, want)
 		}
 	})
 	t.Run("the power button shuts down in order", func(t *testing.T) { powerOff(t, node) })
@@ -77,7 +91,7 @@ func useOpenBao(t *testing.T, node *Node) {
 	ask(t, node, "", "PUT", "/v1/sys/init", map[string]any{"secret_shares": 1, "secret_threshold": 1}, &keys)
 	ask(t, node, "", "PUT", "/v1/sys/unseal", map[string]any{"key": keys.KeysBase64[0]}, nil)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(pollInterval) {
-		if status, _, err := node.Get(t.Context(), PortAPI, "/v1/sys/health"); err == nil && status == http.StatusOK {
+		if status, _, err := node.Get(t.Context(), node.config.Services.API, "/v1/sys/health"); err == nil && status == http.StatusOK {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -126,7 +140,7 @@ func send(t *testing.T, node *Node, token, method, path string, body any) (statu
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), method, "https://"+node.Address(PortAPI)+path, bytes.NewReader(text))
+	request, err := http.NewRequestWithContext(t.Context(), method, "https://"+node.Address(node.config.Services.API)+path, bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 // Options of [Prove].
 type Options struct {
 	Disk       string        // the image: disk.raw or disk.qcow2
+	Services   Services      // the ports of the image; default the usual ones
 	Report     string        // file for the node's report, as it came; empty: not kept
 	ConsoleLog string        // file for the serial console; empty: not kept
 	MemoryMiB  int           // default 2048
@@ -83,7 +84,7 @@ func Prove(ctx context.Context, o Options) (*Proof, error) {
 		started = now
 	}
 	node, err := StartNode(ctx, authority, Config{
-		Disk: disk, UUID: NewUUID(), MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, ConsoleLog: o.ConsoleLog, Log: o.Log,
+		Disk: disk, Services: o.Services, UUID: NewUUID(), MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, ConsoleLog: o.ConsoleLog, Log: o.Log,
 	})
 	if err != nil {
 		return proof, err

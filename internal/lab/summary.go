@@ -29,8 +29,10 @@ func ProveImage(ctx context.Context, dir string, o Options, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	o.Disk, err = diskOf(dir)
-	if err != nil {
+	if o.Disk, err = diskOf(dir); err != nil {
+		return err
+	}
+	if o.Services, err = ServicesOf(manifest.Parameters); err != nil {
 		return err
 	}
 	o.Report = filepath.Join(dir, reportName)
@@ -73,6 +75,9 @@ func WriteSummary(w io.Writer, manifest *image.Result, baked []image.StepTime, p
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(table, name+"\t"+format+"\n", args...) }
 	row("image", "%s %s, %s, kernel %s", manifest.Name, manifest.Version, manifest.Distribution, manifest.Kernel)
+	if manifest.Profile != "" {
+		row("profile", "%s", manifest.Profile)
+	}
 	for _, file := range manifest.Files {
 		row(file.Name, "%s\tsha256:%s", size(file.Size), file.SHA256)
 	}

@@ -26,7 +26,7 @@ type Node struct {
 // StartNode boots a machine as a node: with credentials of the authority beside those of the
 // config.
 func StartNode(ctx context.Context, authority *Authority, config Config) (*Node, error) {
-	credentials, err := authority.Credentials("node.lab")
+	credentials, err := authority.Credentials("node.lab", config.Services.orUsual())
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (n *Node) Get(ctx context.Context, guestPort int, path string) (status int,
 
 // page is Get for a page of the agent that must be there.
 func (n *Node) page(ctx context.Context, path string) ([]byte, error) {
-	status, body, err := n.Get(ctx, PortTelemetry, path)
+	status, body, err := n.Get(ctx, n.config.Services.orUsual().Telemetry, path)
 	if err != nil {
 		return nil, err
 	}

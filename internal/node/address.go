@@ -11,10 +11,6 @@ import (
 	"sync"
 )
 
-// ClusterPort is the port that Raft listens on. It is baked into firewall and listener, so an
-// address of another port would never be reached.
-const ClusterPort = 8201
-
 // Templated reports whether an address has to be resolved on the node.
 func Templated(addr string) bool { return strings.Contains(addr, "{{") }
 
@@ -86,17 +82,20 @@ func Host(addr string) string {
 	return u.Hostname()
 }
 
-// CheckClusterURL is CheckURL for the address that the other Raft members use.
-func CheckClusterURL(addr string) error {
-	if err := CheckURL(addr); err != nil {
-		return err
+// CheckClusterURL makes a CheckURL for the address that the other Raft members use. The port that Raft listens on is baked
+// into firewall and listener, so an address of another port would never be reached.
+func CheckClusterURL(clusterPort int) func(addr string) error {
+	return func(addr string) error {
+		if err := CheckURL(addr); err != nil {
+			return err
+		}
+		u, err := url.Parse(addr)
+		if err != nil {
+			return err
+		}
+		if u.Port() != strconv.Itoa(clusterPort) {
+			return fmt.Errorf("port %s is not the Raft port %d of this image", u.Port(), clusterPort)
+		}
+		return nil
 	}
-	u, err := url.Parse(addr)
-	if err != nil {
-		return err
-	}
-	if u.Port() != strconv.Itoa(ClusterPort) {
-		return fmt.Errorf("port %s is not the Raft port %d", u.Port(), ClusterPort)
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -9,7 +10,7 @@ import (
 var clusterName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$`)
 
 // check judges the values that decoded, and gives them their types.
-func check(spec fileSpec, at locator, wrong *Mistakes) *Config {
+func check(spec fileSpec, at locator, clusterPort int, wrong *Mistakes) *Config {
 	config := &Config{
 		ClusterName: spec.Cluster.Name,
 		APIAddr:     spec.APIAddr,
@@ -26,8 +27,8 @@ func check(spec fileSpec, at locator, wrong *Mistakes) *Config {
 		}
 	}
 	if at.isString("cluster_addr") {
-		if err := checkShape(spec.ClusterAddr, CheckClusterURL); err != nil {
-			wrong.add(at.attribute("cluster_addr"), "for example \"https://{{ GetPrivateIP }}:8201\"", "cluster_addr: %v", err)
+		if err := checkShape(spec.ClusterAddr, CheckClusterURL(clusterPort)); err != nil {
+			wrong.add(at.attribute("cluster_addr"), fmt.Sprintf("for example \"https://{{ GetPrivateIP }}:%d\"", clusterPort), "cluster_addr: %v", err)
 		}
 	}
 	if spec.Seal != nil && spec.Seal.Type != "shamir" {

@@ -55,9 +55,9 @@ type firewallSpec struct {
 	Egress        []string `hcl:"egress,optional"`
 }
 
-// Parse decodes node.hcl. The name is used in messages only. A returned error that is about
-// the content is a Mistakes.
-func Parse(name string, src []byte) (*Config, error) {
+// Parse decodes node.hcl for an image whose Raft listens on clusterPort. The name is used in messages only. A
+// returned error that is about the content is a Mistakes.
+func Parse(name string, src []byte, clusterPort int) (*Config, error) {
 	var wrong Mistakes
 	if len(src) > maxConfigSize {
 		wrong.add(hcl.Range{Filename: name, Start: hcl.InitialPos}, "networks can be merged into larger ones",
@@ -83,7 +83,7 @@ func Parse(name string, src []byte) (*Config, error) {
 			wrong.addDiagnostics(name, hcl.Diagnostics{d})
 		}
 	}
-	config := check(spec, locator{name, body}, &wrong)
+	config := check(spec, locator{name, body}, clusterPort, &wrong)
 	if err := wrong.orNil(); err != nil {
 		return nil, err
 	}

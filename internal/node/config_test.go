@@ -29,7 +29,7 @@ firewall {
 `
 
 func TestParse(t *testing.T) {
-	got, err := node.Parse("node.hcl", []byte(good))
+	got, err := node.Parse("node.hcl", []byte(good), 8201)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestMistakes(t *testing.T) {
 			if src == good {
 				t.Fatalf("%q is not in the file", c.from)
 			}
-			_, err := node.Parse("node.hcl", []byte(src))
+			_, err := node.Parse("node.hcl", []byte(src), 8201)
 			var got node.Mistakes
 			if !errors.As(err, &got) {
 				t.Fatalf("got %v, want mistakes", err)
@@ -140,7 +140,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`cluster { name = "${a}" }` + "\nseal \"x\" \"y\" {}\napi_addr = <<E\nhttps://a:1\nE\n"))
 	f.Add([]byte("firewall { api_clients = [\"10.0.0.0/8\", [\"::/0\"], {a = 1}] }"))
 	f.Fuzz(func(t *testing.T, src []byte) {
-		config, err := node.Parse("node.hcl", src)
+		config, err := node.Parse("node.hcl", src, 8201)
 		if err != nil {
 			var wrong node.Mistakes
 			if !errors.As(err, &wrong) || len(wrong) == 0 {

@@ -193,6 +193,7 @@ func (c *Config) compile(load func() (*baseline.Catalogue, error), product serve
 		return
 	}
 	c.waive(compiled, wrong)
+	p.spec.Profile, p.spec.Parameters = serverID+"/"+platform, compiled.Profile.Parameters
 	if p.baselineDigest, err = compiled.Digest(); err != nil {
 		wrong.add("catalogue", "%w", err)
 		return

@@ -52,7 +52,12 @@ func (*stepBootTest) Cleanup(multistep.StateBag) {}
 
 func (s *stepBootTest) boot(ctx context.Context) error {
 	staging := s.bake.assembly.StagingDir()
+	services, err := lab.ServicesOf(s.bake.plan.spec.Parameters)
+	if err != nil {
+		return err
+	}
 	proof, err := lab.Prove(ctx, lab.Options{
+		Services:   services,
 		Disk:       filepath.Join(staging, "disk."+s.bake.plan.spec.Formats[0]),
 		Report:     filepath.Join(staging, nodeReportName),
 		ConsoleLog: filepath.Join(staging, consoleName),

@@ -30,6 +30,8 @@ type Opening struct {
 	Source   int    `yaml:"source" json:"source,omitempty"` // source port, where a protocol fixes it (DHCP)
 	// Peer is the other side: a set's name, an address or CIDR, or "" for anyone.
 	Peer string `yaml:"peer" json:"peer,omitempty"`
+	// Peers stands for several openings, one for each address or CIDR of the list; an empty list opens nothing.
+	Peers *[]string `yaml:"peers" json:"peers,omitempty"`
 }
 
 // FirewallTable is the one table of a node, in the inet family.
@@ -47,6 +49,13 @@ func (f *Firewall) Validate() error {
 		r.that(setName.MatchString(s), "set name %q is not lower case letters and underscores", s)
 	}
 	for _, o := range slices.Concat(f.Inbound, f.Outbound) {
+		r.that(o.Peers == nil || o.Peer == "", "peer and peers exclude each other")
+		if o.Peers != nil {
+			for _, p := range *o.Peers {
+				_, isPrefix := parsePeer(p)
+				r.that(isPrefix, "peers: %q is not an address", p)
+			}
+		}
 		isSet := slices.Contains(f.Sets, o.Peer)
 		_, isPrefix := parsePeer(o.Peer)
 		r.that(o.Protocol == "tcp" || o.Protocol == "udp" || o.Protocol == "" && isSet, "protocol %q is neither tcp nor udp", o.Protocol)
@@ -102,7 +111,7 @@ var hooks = []string{"input", "forward", "output"}
 
 func (f *Firewall) rules(openings []Opening, side string) []string {
 	var out []string
-	for _, o := range openings {
+	for _, o := range expand(openings) {
 		var words []string
 		if o.Source != 0 {
 			words = append(words, fmt.Sprintf("%s sport %d", o.Protocol, o.Source))
@@ -123,6 +132,23 @@ func (f *Firewall) rules(openings []Opening, side string) []string {
 			out = append(out,
 				"ip "+side+" @"+o.Peer+"4 "+ports,
 				"ip6 "+side+" @"+o.Peer+"6 "+ports)
+		}
+	}
+	return out
+}
+
+// expand gives one opening for each of an opening's peers.
+func expand(openings []Opening) []Opening {
+	var out []Opening
+	for _, o := range openings {
+		if o.Peers == nil {
+			out = append(out, o)
+			continue
+		}
+		for _, peer := range *o.Peers {
+			one := o
+			one.Peer, one.Peers = peer, nil
+			out = append(out, one)
 		}
 	}
 	return out

@@ -178,13 +178,14 @@ audit "syslog" "syslog" {
 
 // ServerConfig is the one of a profile's server.
 func ServerConfig(p control.Profile) string {
+	config := VaultConfig
 	switch {
 	case p.Server == "openbao":
-		return OpenBaoConfig
+		config = OpenBaoConfig
 	case p.Parameters["memory_lock"] == "on":
-		return strings.Replace(VaultConfig, "disable_mlock = true", "disable_mlock = false", 1)
+		config = strings.Replace(config, "disable_mlock = true", "disable_mlock = false", 1)
 	}
-	return VaultConfig
+	return strings.NewReplacer(`:8200"`, ":"+p.Parameters["api_port"]+`"`, `:8201"`, ":"+p.Parameters["cluster_port"]+`"`).Replace(config)
 }
 
 // Node is a running node on which every fact of the baseline holds. Facts that no control states
@@ -296,7 +297,7 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 			case *resource.Firewall:
 				ruleset = r.Expected()
 			case *resource.TLSListener:
-				h.SetTLSListener("127.0.0.1:8200", TLSListener())
+				h.SetTLSListener("127.0.0.1:"+b.Profile.Parameters["api_port"], TLSListener())
 			case *resource.AppArmorProfile:
 				policies = append(policies, host.AppArmorProfile{Name: r.Name, Mode: "enforce", Digest: policyDigest(r)})
 			case *resource.AppArmorProcess:
