@@ -1,6 +1,7 @@
 package baseline_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/check/checktest"
+	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/resource"
 )
 
@@ -199,5 +201,55 @@ func TestMemoryLockIsRefusedForOpenBao(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// file is a file of the overlay of a profile.
+func file(t *testing.T, p control.Profile, path string) string {
+	t.Helper()
+	tree, err := checktest.Compile(t, p).Overlay()
+	must(t, err)
+	for _, f := range tree.Fragments() {
+		if f.Path == path {
+			return string(f.Content)
+		}
+	}
+	t.Fatalf("no %s in the overlay", path)
+	return ""
+}
+
+// Ports and networks that an image chooses are those of its firewall and of its list of listeners; the usual ones are
+// nowhere then.
+func TestNetworkParametersReachTheFirewall(t *testing.T) {
+	p := checktest.Profile()
+	p.Parameters = map[string]string{"api_port": "18200", "cluster_port": "18201", "agent_port": "19810", "metadata_egress": "fd00:ec2::254 169.254.169.254"}
+	rules := file(t, p, "/etc/nftables.conf")
+	for _, want := range []string{
+		"ip saddr @api_clients4 tcp dport 18200 accept", "ip daddr @cluster_peers4 tcp dport 18201 accept", "ip saddr @monitoring4 tcp dport 19810 accept",
+		"ip daddr 169.254.169.254 tcp dport 80 accept", "ip6 daddr fd00:ec2::254 tcp dport 80 accept",
+	} {
+		if !strings.Contains(rules, want) {
+			t.Errorf("no rule %q:\n%s", want, rules)
+		}
+	}
+	statement, err := checktest.Compile(t, p).JSON()
+	must(t, err)
+	for _, usual := range []string{"8200", "8201", "9810"} {
+		pattern := regexp.MustCompile(`[^0-9]` + usual + `[^0-9]`)
+		if pattern.MatchString(rules) {
+			t.Errorf("port %s is still in the firewall", usual)
+		}
+		if at := pattern.FindIndex(statement); at != nil {
+			t.Errorf("port %s is still in the baseline: %s", usual, statement[max(0, at[0]-60):at[1]])
+		}
+	}
+
+	p.Parameters = map[string]string{"metadata_egress": ""}
+	if rules := file(t, p, "/etc/nftables.conf"); strings.Contains(rules, "dport 80 ") {
+		t.Errorf("the metadata service may be asked where there is none:\n%s", rules)
+	}
+	p.Parameters = map[string]string{"metadata_egress": "10.0.0.1"}
+	if _, err := checktest.Catalogue(t).Compile(p); err == nil || !strings.Contains(err.Error(), "parameter metadata_egress") {
+		t.Errorf("egress to anywhere is baked as metadata: %v", err)
 	}
 }
