@@ -226,7 +226,7 @@ func contains(outer string, inner netip.Prefix) bool {
 	return err == nil && o.Contains(inner.Addr()) && o.Bits() <= inner.Bits()
 }
 
-var unitText = regexp.MustCompile(`^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?\.(service|socket|timer|path|mount|automount|target|slice|scope|swap|device)$`)
+var unitText = regexp.MustCompile(`^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?\.(service|socket|timer|path|mount|automount|target|slice|scope|swap|device)$`)
 
 func (p *Parameter) checkUnits(value string) error {
 	seen := map[string]bool{}

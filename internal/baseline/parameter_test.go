@@ -55,7 +55,7 @@ func TestParameterTypes(t *testing.T) {
 		{baseline.Parameter{Type: "cidr_list", Within: metadata}, "10.0.0.1", "firewall.egress"},
 		{baseline.Parameter{Type: "cidr_list", Within: metadata}, "169.0.0.0/8", "does not lie in"},
 		{baseline.Parameter{Type: "unit_list"}, "", ""},
-		{baseline.Parameter{Type: "unit_list"}, "node-exporter.service ship@eu.timer", ""},
+		{baseline.Parameter{Type: "unit_list"}, "node-exporter.service ship@eu.timer ship@.service", ""},
 		{baseline.Parameter{Type: "unit_list"}, "node-exporter", "with its type"},
 		{baseline.Parameter{Type: "unit_list"}, "a.service,b.service", "separated by spaces"},
 		{baseline.Parameter{Type: "unit_list"}, "*.service", "with its type"},
