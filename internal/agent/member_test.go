@@ -84,13 +84,13 @@ func TestTokenIsKeptAlive(t *testing.T) {
 func TestTokenIsACredential(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	dir := nodetest.WriteCredentials(t, nodetest.NewCA(t, nodetest.Today()).Credentials("", "vault-1.example.net"))
-	if NewAPI(dir, DefaultServerAddr, log).HasToken() || NewAPI("", DefaultServerAddr, log).HasToken() {
+	if NewAPI(dir, "https://127.0.0.1:"+DefaultAPIPort, log).HasToken() || NewAPI("", "https://127.0.0.1:"+DefaultAPIPort, log).HasToken() {
 		t.Error("there is a token, and nobody gave one")
 	}
 	if err := os.WriteFile(filepath.Join(dir, node.CredentialToken), []byte("hvs.x\n"), 0o400); err != nil {
 		t.Fatal(err)
 	}
-	if !NewAPI(dir, DefaultServerAddr, log).HasToken() {
+	if !NewAPI(dir, "https://127.0.0.1:"+DefaultAPIPort, log).HasToken() {
 		t.Error("the credential is not taken")
 	}
 }
