@@ -157,7 +157,10 @@ func worstHost(t *testing.T, b *baseline.Baseline) *hosttest.Host {
 		File("/etc/fstab", "/swap none swap sw 0 0\n").
 		SetSwaps(host.Swap{Device: "/swap", Type: "file"}).SetMounts().SetRuleset(host.Ruleset{}).
 		SetListeners(host.Listener{Protocol: "tcp", Address: "::", Port: 22}).
-		SetUnits(host.UnitStatus{Name: "swap.swap", LoadState: "loaded", ActiveState: "active"})
+		SetUnits(host.UnitStatus{Name: "swap.swap", LoadState: "loaded", ActiveState: "active"},
+			host.UnitStatus{Name: "miner.service", LoadState: "loaded", ActiveState: "failed"}).
+		SetProcesses(host.ProcessSummary{PID: 99, Parent: 1, Name: "sh", ControlGroup: "/user.slice/user-0.slice/session-1.scope", Environment: []string{"VAULT_TOKEN"}}).
+		SetVirtualization("docker").SetClock(host.Clock{MaxErrorMicroseconds: 16e6}).Directory("/run/systemd/sessions/1", 0o755)
 	var modules, arguments []string
 	for _, c := range b.Controls {
 		for _, res := range c.Resources {
@@ -198,6 +201,18 @@ func worstHost(t *testing.T, b *baseline.Baseline) *hosttest.Host {
 			case *resource.AppArmorProcess:
 				if r.Unit != "self" {
 					h.SetNoUnit(r.Unit)
+				}
+			case *resource.Process:
+				h.SetNoUnit(r.Unit)
+			case *resource.Executable:
+				h.SetNoUnit(r.Unit)
+			case *resource.OpenFiles:
+				h.SetOpenFiles(r.Directory, host.OpenFile{PID: 99, Name: "sh", ControlGroup: "/", Path: r.Directory + "/vault.db"})
+			case *resource.HomeTraces:
+				for _, f := range r.Files {
+					if _, err := h.Lstat("/root/" + f); err != nil { // .aws may be a directory of another file
+						h.File("/root/"+f, "")
+					}
 				}
 			}
 		}

@@ -41,7 +41,7 @@ func runAgent(ctx context.Context) error {
 	credentials := os.Getenv("CREDENTIALS_DIRECTORY")
 	member := agent.NewAPI(credentials, serverAddr, log)
 	// One memory for all runs: the server is not to be asked everything every half minute.
-	options := host.LiveOptions{API: member, Memory: &host.Memory{}}
+	options := host.LiveOptions{API: member, Memory: &host.Memory{}, Digests: &host.Digests{}}
 	err = agent.Run(ctx, agent.Options{
 		Judge: func(ctx context.Context, stage control.Stage) (*report.Document, error) {
 			return judgeThisHost(ctx, stage, options)

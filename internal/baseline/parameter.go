@@ -148,7 +148,7 @@ func (p *Parameter) validate() error {
 	return errors.Join(errs...)
 }
 
-var parameterName = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+var parameterName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 
 func (p *Parameter) checkString(value string) error {
 	if len(p.OneOf) > 0 {

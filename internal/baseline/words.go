@@ -38,7 +38,7 @@ func (c *Catalogue) wordsOf(p control.Profile) (words, error) {
 }
 
 // parameterUse is ${memory_lock}, a parameter, or ${server.unit}, a word of the profile's server.
-var parameterUse = regexp.MustCompile(`\$\{([a-z_]+(?:\.[a-z_]+)?)\}`)
+var parameterUse = regexp.MustCompile(`\$\{([a-z][a-z0-9_]*(?:\.[a-z_]+)?)\}`)
 
 // substitute copies a node with ${parameter} filled in. A value that is nothing but a parameter
 // takes that parameter's type, so that ${api_port} is a number where a number is due. An item of a list that is

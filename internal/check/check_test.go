@@ -31,7 +31,7 @@ func complain(r *check.Report) string {
 			continue
 		}
 		for _, o := range c.Observations {
-			if o.Outcome != control.Pass && o.Outcome != control.Pending {
+			if o.Outcome != control.Pass && o.Outcome != control.Pending && (o.Outcome != control.NotApplicable || o.Got == "") {
 				b.WriteString(c.Control.ID + " " + o.Resource.String() + " " + o.Outcome.String() + ": " + o.Source + ": want " + o.Want + ", got " + o.Got)
 				if o.Err != nil {
 					b.WriteString(": " + o.Err.Error())
@@ -194,7 +194,7 @@ func TestBrokenFactsCloseTheGate(t *testing.T) {
 			h.SetSwaps(host.Swap{Device: "/dev/vda6", Type: "partition", SizeKB: 1024})
 		}},
 		"a swap unit is loaded": {control: "memory-swap-off", break_: func(h *hosttest.Host) {
-			h.SetUnits(host.UnitStatus{Name: "dev-vda6.swap", LoadState: "loaded", ActiveState: "inactive"})
+			moreUnits(t, h, host.UnitStatus{Name: "dev-vda6.swap", LoadState: "loaded", ActiveState: "inactive"})
 		}},
 		"fstab names swap": {control: "memory-swap-off", break_: func(h *hosttest.Host) {
 			h.File("/etc/fstab", "/swap none swap sw 0 0\n")
@@ -259,6 +259,100 @@ func TestBrokenFactsCloseTheGate(t *testing.T) {
 			p, _ := h.Process(812)
 			p.UIDs[2] = 0
 			h.SetProcess(p)
+		}},
+		"the process is in another group": {control: "vault-process-confined", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.Groups = []uint64{800, 6} })
+		}},
+		"the process has another group id": {control: "vault-process-confined", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.GIDs[3] = 0 })
+		}},
+		"the process sees the mounts of the host": {control: "vault-process-confined", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.Namespaces["mnt"] = "4026531841" })
+		}},
+		"the process may be traced and dumped": {control: "vault-core-limit", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.Dumpable = true })
+		}},
+		"a core would hold memory": {control: "vault-core-limit", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.CoredumpFilter = 0x33 })
+		}},
+		"the process could gain a capability": {control: "vault-process-powerless", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.CapBounding = 1 << 21 })
+		}},
+		"the process locks memory": {control: "vault-process-powerless", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.VmLckKB = 4 })
+		}},
+		"a page is in swap": {control: "vault-process-unswapped", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.VmSwapKB = 4 })
+		}},
+		"the control group takes swap": {control: "vault-process-unswapped", break_: func(h *hosttest.Host) {
+			h.File("/sys/fs/cgroup/system.slice/vault.service/memory.swap.max", "max\n")
+		}},
+		"the control group has swapped": {control: "vault-process-unswapped", break_: func(h *hosttest.Host) {
+			h.File("/sys/fs/cgroup/system.slice/vault.service/memory.swap.current", "4096\n")
+		}},
+		"a variable turns user lockout off": {control: "vault-environment-clean", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.Environment = []string{"PATH", "VAULT_DISABLE_USER_LOCKOUT"} })
+		}},
+		"a second configuration": {control: "vault-config-sole", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.Arguments = append(p.Arguments, "-config", "/etc/vault.d") })
+		}},
+		"no configuration": {control: "vault-config-sole", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.Arguments = []string{"vault", "server", "-dev"} })
+		}},
+		"the kernel may kill it early": {control: "vault-killed-last", break_: func(h *hosttest.Host) {
+			process(h, func(p *host.Process) { p.OOMScoreAdjust = 0 })
+		}},
+		"the program was deleted": {control: "vault-executable-baked", break_: func(h *hosttest.Host) {
+			executable(h, func(e *host.Executable) { e.Deleted, e.OnDisk = true, false })
+		}},
+		"the program was replaced on disk": {control: "vault-executable-baked", break_: func(h *hosttest.Host) {
+			executable(h, func(e *host.Executable) { e.OnDisk = false })
+		}},
+		"the program is another": {control: "vault-executable-baked", break_: func(h *hosttest.Host) {
+			e, _ := h.Executable(812)
+			h.SetExecutable(812, e, strings.Repeat("0", 64))
+		}},
+		"the program lies elsewhere": {control: "vault-executable-baked", break_: func(h *hosttest.Host) {
+			executable(h, func(e *host.Executable) { e.Path = "/var/lib/vault/vault" })
+		}},
+		"somebody reads the storage": {control: "vault-storage-exclusive", break_: func(h *hosttest.Host) {
+			h.SetOpenFiles("/var/lib/vault", host.OpenFile{PID: 99, Name: "cp", ControlGroup: "/system.slice/backup.service", Path: "/var/lib/vault/vault.db"})
+		}},
+		"another service runs": {control: "tenancy-units-known", break_: func(h *hosttest.Host) {
+			moreUnits(t, h, host.UnitStatus{Name: "cron.service", LoadState: "loaded", ActiveState: "active"})
+		}},
+		"another service has failed": {control: "tenancy-units-known", break_: func(h *hosttest.Host) {
+			moreUnits(t, h, host.UnitStatus{Name: "cron.service", LoadState: "loaded", ActiveState: "failed"})
+		}},
+		"another timer waits": {control: "tenancy-units-known", break_: func(h *hosttest.Host) {
+			moreUnits(t, h, host.UnitStatus{Name: "apt-daily.timer", LoadState: "loaded", ActiveState: "active"})
+		}},
+		"a transient scope": {control: "tenancy-units-known", break_: func(h *hosttest.Host) {
+			moreUnits(t, h, host.UnitStatus{Name: "run-u1.scope", LoadState: "loaded", ActiveState: "active"})
+		}},
+		"a process in no unit": {control: "tenancy-processes-owned", break_: func(h *hosttest.Host) {
+			moreProcesses(h, host.ProcessSummary{PID: 99, Parent: 1, Name: "sh", ControlGroup: "/"})
+		}},
+		"a process of a session": {control: "tenancy-processes-owned", break_: func(h *hosttest.Host) {
+			moreProcesses(h, host.ProcessSummary{PID: 99, Parent: 98, Name: "bash", ControlGroup: "/user.slice/user-0.slice/session-1.scope"})
+		}},
+		"a process beside PID 1": {control: "tenancy-processes-owned", break_: func(h *hosttest.Host) {
+			moreProcesses(h, host.ProcessSummary{PID: 99, Parent: 1, Name: "miner", ControlGroup: "/init.scope"})
+		}},
+		"a session of logind": {control: "tenancy-sessions-none", break_: func(h *hosttest.Host) { h.File("/run/systemd/sessions/c1", "UID=0\n") }},
+		"a container":         {control: "tenancy-kernel-own", break_: func(h *hosttest.Host) { h.SetVirtualization("podman") }},
+		"a token in a home":   {control: "shell-history-absent", break_: func(h *hosttest.Host) { h.File("/root/.vault-token", "x") }},
+		"a history in a home without an account": {control: "shell-history-absent", break_: func(h *hosttest.Host) {
+			h.File("/home/gone/.bash_history", "vault login")
+		}},
+		"a cloud key in the home of the service": {control: "home-credentials-absent", break_: func(h *hosttest.Host) {
+			h.File("/var/lib/vault/.aws/credentials", "x")
+		}},
+		"a token in an environment": {control: "process-secrets-absent", break_: func(h *hosttest.Host) {
+			moreProcesses(h, host.ProcessSummary{PID: 99, Parent: 1, Name: "sh", ControlGroup: "/system.slice/hostcheck.service", Environment: []string{"BAO_TOKEN"}})
+		}},
+		"a token on a command line": {control: "process-secrets-absent", break_: func(h *hosttest.Host) {
+			moreProcesses(h, host.ProcessSummary{PID: 99, Parent: 1, Name: "sh", ControlGroup: "/system.slice/hostcheck.service", Secrets: []string{"argument 2: a Vault token"}})
 		}},
 		"chrony does not run": {control: "clock-disciplined", break_: func(h *hosttest.Host) {
 			h.SetUnit(host.Unit{Name: "chrony.service", LoadState: "loaded", ActiveState: "failed"})
@@ -354,6 +448,34 @@ func policies(t *testing.T, h *hosttest.Host, name string, change func(*host.App
 		}
 	}
 	h.SetAppArmor(loaded...)
+}
+
+func process(h *hosttest.Host, change func(*host.Process)) {
+	p, _ := h.Process(812)
+	p.Namespaces = maps.Clone(p.Namespaces)
+	change(&p)
+	h.SetProcess(p)
+}
+
+func executable(h *hosttest.Host, change func(*host.Executable)) {
+	e, _ := h.Executable(812)
+	digest, _ := h.ExecutableDigest(812)
+	change(&e)
+	h.SetExecutable(812, e, digest)
+}
+
+func moreUnits(t *testing.T, h *hosttest.Host, more ...host.UnitStatus) {
+	t.Helper()
+	units, err := h.Units(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.SetUnits(append(slices.Clone(units), more...)...)
+}
+
+func moreProcesses(h *hosttest.Host, more ...host.ProcessSummary) {
+	processes, _ := h.Processes()
+	h.SetProcesses(append(slices.Clone(processes), more...)...)
 }
 
 func property(t *testing.T, h *hosttest.Host, name, value string) {

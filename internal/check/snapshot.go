@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 
 	"github.com/strongroom/strongroom/internal/host"
@@ -18,7 +19,8 @@ type snapshot struct {
 	stat  memo[host.FileInfo]
 	names memo[[]string]
 
-	derived memo[any]
+	derived   memo[any]
+	processes memo[host.Process]
 
 	mu    sync.Mutex
 	units map[string]unitAnswer
@@ -47,6 +49,11 @@ func (s *snapshot) ReadDir(p string) ([]string, error) { return s.names.get(p, s
 func (s *snapshot) Derived(key string, compute func() any) any {
 	v, _ := s.derived.get(key, func(string) (any, error) { return compute(), nil })
 	return v
+}
+
+// Process implements host.Host.
+func (s *snapshot) Process(pid int) (host.Process, error) {
+	return s.processes.get(strconv.Itoa(pid), func(string) (host.Process, error) { return s.Host.Process(pid) })
 }
 
 // Unit implements host.Host. An asker that ran out of time learned nothing about the unit, so that

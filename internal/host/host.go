@@ -29,6 +29,8 @@ type Host interface {
 	Stat(path string) (FileInfo, error)
 	// ReadDir lists the names in a directory, sorted.
 	ReadDir(path string) ([]string, error)
+	// Digest is the SHA-256 of a regular file of any size, in hex.
+	Digest(path string) (string, error)
 
 	// The methods below answer ErrNotRunning on a tree.
 
@@ -43,8 +45,23 @@ type Host interface {
 	Modules() ([]string, error)
 	// Listeners lists listening TCP and bound UDP sockets of PID 1's network namespace.
 	Listeners() ([]Listener, error)
-	// Process gives limits, identity and capabilities.
+	// Process gives what one process is allowed and how it was started.
 	Process(pid int) (Process, error)
+	// Processes lists the processes of user space by id; kernel threads and the dead are not in it.
+	Processes() ([]ProcessSummary, error)
+	// Executable says which program a process runs.
+	Executable(pid int) (Executable, error)
+	// ExecutableDigest is the SHA-256 of the program that a process runs, in hex. It reads all of a file that may have
+	// 100 MB and more.
+	ExecutableDigest(pid int) (string, error)
+	// OpenFiles lists who holds files below a directory open, or files of its file system where
+	// the directory is a mount point of its own.
+	OpenFiles(dir string) ([]OpenFile, error)
+	// Clock is what the kernel knows of its own accuracy.
+	Clock() (Clock, error)
+	// Virtualization is systemd's word for what this system runs in: "" on bare metal, else
+	// "kvm", "qemu", "amazon", "docker", …
+	Virtualization(ctx context.Context) (string, error)
 	// Unit asks systemd for a unit. One that systemd does not know has LoadState "not-found".
 	// UnitStatus is the state of one unit, and all that is known of one that is masked or not there.
 	// It costs a fraction of Unit.
@@ -109,18 +126,30 @@ type Listener struct {
 
 // Process is what /proc/PID says. Limits are by the name of /proc/PID/limits; NoLimit is unlimited.
 type Process struct {
-	PID          int              `json:"pid"`
-	Name         string           `json:"name"`
-	UIDs         [4]uint64        `json:"uids"` // real, effective, saved, filesystem
-	GIDs         [4]uint64        `json:"gids"`
-	Groups       []uint64         `json:"groups"`
-	CapEffective uint64           `json:"cap_effective"`
-	CapBounding  uint64           `json:"cap_bounding"`
-	NoNewPrivs   bool             `json:"no_new_privs"`
-	Seccomp      int              `json:"seccomp"` // 0 off, 1 strict, 2 filter
-	VmLckKB      uint64           `json:"vm_lck_kib"`
-	VmSwapKB     uint64           `json:"vm_swap_kib"`
-	Limits       map[string]Limit `json:"limits"` // "Max core file size"
+	PID            int              `json:"pid"`
+	Name           string           `json:"name"`
+	UIDs           [4]uint64        `json:"uids"` // real, effective, saved, filesystem
+	GIDs           [4]uint64        `json:"gids"`
+	Groups         []uint64         `json:"groups"`
+	CapInheritable uint64           `json:"cap_inheritable"`
+	CapPermitted   uint64           `json:"cap_permitted"`
+	CapEffective   uint64           `json:"cap_effective"`
+	CapBounding    uint64           `json:"cap_bounding"`
+	CapAmbient     uint64           `json:"cap_ambient"`
+	NoNewPrivs     bool             `json:"no_new_privs"`
+	Seccomp        int              `json:"seccomp"` // 0 off, 1 strict, 2 filter
+	VmSizeKB       uint64           `json:"vm_size_kib"`
+	VmLckKB        uint64           `json:"vm_lck_kib"`
+	VmSwapKB       uint64           `json:"vm_swap_kib"`
+	Limits         map[string]Limit `json:"limits"` // "Max core file size"
+
+	ControlGroup   string            `json:"control_group"` // "/system.slice/vault.service", of the unified hierarchy
+	Namespaces     map[string]string `json:"namespaces"`    // "mnt" → "4026531841"; equal numbers are one namespace
+	Dumpable       bool              `json:"dumpable"`      // its own account may trace and dump it; of a process of root this cannot be told, and is true
+	CoredumpFilter uint64            `json:"coredump_filter"`
+	OOMScoreAdjust int               `json:"oom_score_adjust"`
+	Arguments      []string          `json:"arguments"`   // what has the shape of a secret is replaced
+	Environment    []string          `json:"environment"` // names alone, as the process was started with, sorted
 }
 
 // Limit is one row of /proc/PID/limits.

@@ -17,10 +17,12 @@ type LiveOptions struct {
 	API *API
 	// Memory keeps what the server was asked from one run to the next; nil: each run asks.
 	Memory *Memory
+	// Digests are those of earlier runs; nil remembers none.
+	Digests *Digests
 }
 
 // LiveHost is this machine. It is a snapshot for one run of the checks: facts about the whole
-// host (swaps, mounts, modules, sockets, units, ruleset) are read once, on first use, so that all
+// host (swaps, mounts, modules, sockets, units, ruleset, processes) are read once, on first use, so that all
 // checks of one run judge the same host. Files and processes are read each time. Use a new
 // LiveHost for the next run.
 type LiveHost struct {
@@ -38,6 +40,10 @@ type LiveHost struct {
 	appArmor  memo[[]AppArmorProfile]
 	units     memo[[]UnitStatus]
 	ruleset   memo[Ruleset]
+	processes memo[[]ProcessSummary]
+
+	virtualization memo[string]
+	digests        *Digests
 
 	mu     sync.Mutex
 	unit   map[string]*memo[Unit]
@@ -59,7 +65,11 @@ func Live(o LiveOptions) (*LiveHost, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Digests == nil {
+		o.Digests = &Digests{}
+	}
 	return &LiveHost{
+		digests: o.Digests,
 		root:    r,
 		dir:     dir,
 		systemd: systemd{socket: filepath.Join(dir, "run/systemd/private"), bus: dir == "/"},

@@ -112,7 +112,7 @@ func TestListeners(t *testing.T) {
 	}
 }
 
-const status = "Name:\tvault\nUmask:\t0077\nState:\tS (sleeping)\nUid:\t999\t998\t997\t996\nGid:\t9\t8\t7\t6\nGroups:\t4 24 \nVmLck:\t    12 kB\nVmSwap:\t     3 kB\nCapEff:\t0000000000004000\nCapBnd:\t000001ffffffffff\nNoNewPrivs:\t1\nSeccomp:\t2\n"
+const status = "Name:\tvault\nUmask:\t0077\nState:\tS (sleeping)\nUid:\t999\t998\t997\t996\nGid:\t9\t8\t7\t6\nGroups:\t4 24 \nVmSize:\t   900 kB\nVmLck:\t    12 kB\nVmSwap:\t     3 kB\nCapInh:\t0000000000000001\nCapPrm:\t0000000000000002\nCapEff:\t0000000000004000\nCapBnd:\t000001ffffffffff\nCapAmb:\t0000000000000008\nNoNewPrivs:\t1\nSeccomp:\t2\n"
 
 const limits = `Limit                     Soft Limit           Hard Limit           Units     
 Max cpu time              unlimited            unlimited            seconds   
@@ -122,14 +122,31 @@ Max open files            1024                 524288               files
 `
 
 func TestProcess(t *testing.T) {
-	l := procTree(t, map[string]string{"7/status": status, "7/limits": limits})
+	l := procTree(t, map[string]string{
+		"7/status": status, "7/limits": limits, "7/cgroup": "1:name=other:/x\n0::/system.slice/vault.service\n", "7/oom_score_adj": "-900\n",
+		"7/coredump_filter": "00000033\n", "7/cmdline": "/usr/bin/vault\x00server\x00-token=hvs.abcdefghijklmnopqrstuvwxyz\x00",
+		"7/environ": "PATH=/bin\x00VAULT_TOKEN=secret\x00PATH=/usr/bin\x00no assignment\x00",
+	})
+	for kind, number := range map[string]string{"mnt": "4026532229", "uts": "4026531838"} {
+		link := filepath.Join(l.dir, "proc/7/ns", kind)
+		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(kind+":["+number+"]", link); err != nil {
+			t.Fatal(err)
+		}
+	}
 	got, err := l.Process(7)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Process{
 		PID: 7, Name: "vault", UIDs: [4]uint64{999, 998, 997, 996}, GIDs: [4]uint64{9, 8, 7, 6}, Groups: []uint64{4, 24},
-		CapEffective: 1 << 14, CapBounding: 1<<41 - 1, NoNewPrivs: true, Seccomp: 2, VmLckKB: 12, VmSwapKB: 3,
+		CapInheritable: 1, CapPermitted: 2, CapEffective: 1 << 14, CapBounding: 1<<41 - 1, CapAmbient: 8,
+		NoNewPrivs: true, Seccomp: 2, VmSizeKB: 900, VmLckKB: 12, VmSwapKB: 3,
+		ControlGroup: "/system.slice/vault.service", OOMScoreAdjust: -900, CoredumpFilter: 0x33,
+		Arguments: []string{"/usr/bin/vault", "server", "-token=hvs.[redacted]"}, Environment: []string{"PATH", "VAULT_TOKEN"},
+		Namespaces: map[string]string{"mnt": "4026532229", "uts": "4026531838"},
 		Limits: map[string]Limit{
 			"Max cpu time": {NoLimit, NoLimit}, "Max core file size": {0, NoLimit},
 			"Max realtime timeout": {NoLimit, NoLimit}, "Max open files": {1024, 524288},
@@ -139,7 +156,7 @@ func TestProcess(t *testing.T) {
 		t.Error(diff)
 	}
 	// A field that is gone must not read as zero, which is what a hardened process has.
-	for _, field := range []string{"Name", "Uid", "Gid", "Groups", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp"} {
+	for _, field := range []string{"Name", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"} {
 		if _, err := parseStatus([]byte(strings.Replace(status, field+":", "Other:", 1))); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("without %s: %v", field, err)
 		}

@@ -1,9 +1,15 @@
 package host
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Process implements Host.
@@ -31,7 +37,112 @@ func (l *LiveHost) Process(pid int) (Process, error) {
 	if p.Limits, err = parseLimits(limits); err != nil {
 		return Process{}, fmt.Errorf("cannot parse %s/limits: %w", dir, err)
 	}
-	return p, nil
+	return p, l.surroundings(dir, &p)
+}
+
+// namespaceKinds are the links of /proc/PID/ns. A kernel that was built without one has no link.
+var namespaceKinds = []string{"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"}
+
+// surroundings reads what /proc/PID says outside of status.
+func (l *LiveHost) surroundings(dir string, p *Process) error {
+	// The kernel gives the files of a process that may not be dumped to root, but not the directory itself.
+	owner, err := l.Stat(dir + "/environ")
+	if err != nil {
+		return err
+	}
+	p.Dumpable = uint64(owner.UID) == p.UIDs[1]
+	read := func(name string, parse func([]byte) error) {
+		if err != nil {
+			return
+		}
+		var b []byte
+		if b, err = l.ReadFile(dir + "/" + name); err == nil {
+			if err = parse(b); err != nil {
+				err = fmt.Errorf("cannot parse %s/%s: %w", dir, name, err)
+			}
+		}
+	}
+	read("cgroup", func(b []byte) (err error) { p.ControlGroup, err = parseControlGroup(b); return })
+	read("oom_score_adj", func(b []byte) (err error) { p.OOMScoreAdjust, err = strconv.Atoi(strings.TrimSpace(string(b))); return })
+	read("coredump_filter", func(b []byte) (err error) {
+		if text := strings.TrimSpace(string(b)); text != "" { // a kernel thread has none
+			p.CoredumpFilter, err = strconv.ParseUint(text, 16, 64)
+		}
+		return
+	})
+	read("cmdline", func(b []byte) error {
+		for _, a := range splitZero(b) {
+			p.Arguments = append(p.Arguments, redactText(string(a)))
+		}
+		return nil
+	})
+	read("environ", func(b []byte) error { p.Environment = environmentNames(b, nil); return nil })
+	if err != nil {
+		return err
+	}
+	p.Namespaces = map[string]string{}
+	for _, kind := range namespaceKinds {
+		link, err := l.Lstat(dir + "/ns/" + kind)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p.Namespaces[kind] = strings.TrimSuffix(strings.TrimPrefix(link.Target, kind+":["), "]")
+	}
+	return nil
+}
+
+// parseControlGroup gives the path in the unified hierarchy, which systemd keeps its units in: "0::/path".
+func parseControlGroup(b []byte) (string, error) {
+	for line := range strings.Lines(string(b)) {
+		if group, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
+			return group, nil
+		}
+	}
+	return "", errors.New("no unified control group")
+}
+
+// splitZero splits a list in which each item ends with a zero byte.
+func splitZero(b []byte) [][]byte {
+	b = bytes.TrimSuffix(b, []byte{0})
+	if len(b) == 0 {
+		return nil
+	}
+	return bytes.Split(b, []byte{0})
+}
+
+// environmentNames gives the names of "NAME=value" items, sorted, each once; never a value. known holds
+// names that were given before, so that a name which many processes have is one string.
+func environmentNames(b []byte, known map[string]string) []string {
+	var names []string
+	for _, item := range splitZero(b) {
+		name, _, ok := bytes.Cut(item, []byte{'='})
+		if !ok || len(name) == 0 {
+			continue // a process may overwrite its environment; what is no assignment may be a value
+		}
+		text, have := known[string(name)]
+		if !have {
+			text = redactText(printable(name))
+			if known != nil {
+				known[string(name)] = text
+			}
+		}
+		names = append(names, text)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// printable keeps names that a process chose for itself from writing to a terminal.
+func printable(b []byte) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, string(b))
 }
 
 // parseStatus reads /proc/PID/status. Every field that Process has must be there, since a missing
@@ -46,14 +157,18 @@ func parseStatus(b []byte) (Process, error) {
 	}
 	r := statusReader{fields: fields}
 	p := Process{
-		Name:         r.text("Name"),
-		CapEffective: r.number("CapEff", 16),
-		CapBounding:  r.number("CapBnd", 16),
-		NoNewPrivs:   r.number("NoNewPrivs", 10) != 0,
-		Seccomp:      int(r.number("Seccomp", 10)),
-		VmLckKB:      r.kib("VmLck"),
-		VmSwapKB:     r.kib("VmSwap"),
-		Groups:       r.numbers("Groups"),
+		Name:           r.text("Name"),
+		CapInheritable: r.number("CapInh", 16),
+		CapPermitted:   r.number("CapPrm", 16),
+		CapEffective:   r.number("CapEff", 16),
+		CapBounding:    r.number("CapBnd", 16),
+		CapAmbient:     r.number("CapAmb", 16),
+		NoNewPrivs:     r.number("NoNewPrivs", 10) != 0,
+		Seccomp:        int(r.number("Seccomp", 10)),
+		VmSizeKB:       r.kib("VmSize"),
+		VmLckKB:        r.kib("VmLck"),
+		VmSwapKB:       r.kib("VmSwap"),
+		Groups:         r.numbers("Groups"),
 	}
 	copy(p.UIDs[:], r.four("Uid"))
 	copy(p.GIDs[:], r.four("Gid"))

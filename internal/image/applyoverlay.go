@@ -88,5 +88,7 @@ func (a *Assembly) installBinary(ctx context.Context, b Binary) error {
 				"build it statically (CGO_ENABLED=0), or add the package that has the interpreter")
 		}
 	}
-	return a.Upload(ctx, b.Path, 0o755, f)
+	// To be run, a program need not be readable; and the kernel lets nobody dump or trace the process of an account that
+	// cannot read its program.
+	return a.Upload(ctx, b.Path, 0o711, f)
 }

@@ -59,7 +59,7 @@ func BenchmarkInGuest(b *testing.B) {
 		b.Fatal(err)
 	}
 	gossfile, checks := gossFile(b)
-	if err := bake(b.Context(), recipe{name: "bench", drift: []overlay.Fragment{
+	if err := bake(b.Context(), recipe{name: "bench", parameters: map[string]string{"allowed_units": "bench.service"}, drift: []overlay.Fragment{
 		{Path: "/usr/lib/bench/run", Mode: 0o755, Content: []byte(benchScript)},
 		overlay.File("/usr/lib/bench/goss.yaml", gossfile),
 		overlay.File("/usr/lib/systemd/system/bench.service", benchUnit),

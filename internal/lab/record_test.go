@@ -32,7 +32,7 @@ const fixture = "../../cmd/hostcheck/testdata/node-boot.json"
 // TestRecordNode makes the fixture again (make fixtures): an image with one unit more is booted, the
 // node captures itself, and the recording is read from its disk, as nobody can log in.
 func TestRecordNode(t *testing.T) {
-	if err := bake(t.Context(), recipe{name: "record", drift: []overlay.Fragment{
+	if err := bake(t.Context(), recipe{name: "record", parameters: map[string]string{"allowed_units": "capture.service"}, drift: []overlay.Fragment{
 		overlay.File("/usr/lib/systemd/system/capture.service", recordUnit),
 		overlay.Symlink("/usr/lib/systemd/system/multi-user.target.wants/capture.service", "../capture.service"),
 	}}); err != nil {

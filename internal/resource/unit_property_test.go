@@ -30,6 +30,8 @@ var busTexts = []struct {
 	{"Group", "vault", []string{"vault"}, []string{"", "root"}},
 	{"AppArmorProfile", "vault", []string{"vault"}, []string{"", "-vault", "vault2"}},
 	{"MemorySwapMax", "0", []string{"0"}, []string{"infinity", "4096", "no", ""}},
+	{"CoredumpFilter", "0", []string{"0"}, []string{"51", "1", ""}},
+	{"OOMScoreAdjust", "-900", []string{"-900"}, []string{"0", "900", "-1000", ""}},
 	{"LimitMEMLOCK", "0", []string{"0"}, []string{"infinity", "8388608"}},
 	{"LimitMEMLOCK", "infinity", []string{"infinity"}, []string{"0", "18446744073709551614"}},
 	{"CapabilityBoundingSet", "", []string{""}, []string{"cap_chown", "cap_ipc_lock cap_syslog"}},

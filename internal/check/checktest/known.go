@@ -87,6 +87,29 @@ func known(res control.Resource, asked map[Fact]Answer) []Breakage {
 		if units, ok := asked[f].Value.([]host.UnitStatus); ok {
 			one(f, "a swap unit", append(slices.Clone(units), host.UnitStatus{Name: "dev-vda6.swap", LoadState: "loaded", ActiveState: "inactive"}))
 		}
+	case *resource.Process:
+		first, _ := asked[Fact{"Process", "1"}].Value.(host.Process)
+		for f, a := range asked {
+			p, ok := a.Value.(host.Process)
+			if !ok || f.Argument == "1" {
+				continue
+			}
+			if len(r.NoEnvironment) > 0 {
+				with := p
+				with.Environment = append(slices.Clone(p.Environment), r.NoEnvironment[0])
+				one(f, "and "+r.NoEnvironment[0], with)
+			}
+			for _, n := range r.Namespaces {
+				shared := p
+				shared.Namespaces = maps.Clone(p.Namespaces)
+				shared.Namespaces[n] = first.Namespaces[n]
+				one(f, "shares "+n, shared)
+			}
+		}
+	case *resource.Sessions:
+		one(Fact{"ReadFile", "/run/utmp"}, "a user", userOnTerminal())
+	case *resource.Virtualization:
+		one(Fact{"Virtualization", ""}, "a container", "docker")
 	case *resource.KernelModule:
 		f := Fact{"Modules", ""}
 		if names, ok := asked[f].Value.([]string); ok {
@@ -141,4 +164,13 @@ func labels(names []string) string {
 		out += ` "` + name + `"`
 	}
 	return out
+}
+
+// userOnTerminal is the entry of utmp(5) that login(1) writes.
+func userOnTerminal() []byte {
+	entry := make([]byte, 384)
+	entry[0] = 7 // USER_PROCESS
+	copy(entry[8:], "tty1")
+	copy(entry[44:], "root")
+	return entry
 }

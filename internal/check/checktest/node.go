@@ -4,6 +4,7 @@ package checktest
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"path"
@@ -20,9 +21,16 @@ import (
 	"github.com/strongroom/strongroom/internal/server"
 )
 
+// program is the content of the server's program in a tree.
+const program = "ELF"
+
 // Profile is the profile that tests use when they do not care: Vault on a virtual machine.
 func Profile() control.Profile {
-	return control.Profile{Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie"}
+	sum := sha256.Sum256([]byte(program))
+	return control.Profile{
+		Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie",
+		Parameters: map[string]string{"server_sha256": hex.EncodeToString(sum[:])},
+	}
 }
 
 // Profiles are all profiles that the catalogue compiles for, by name. OpenBao has no memory locking to choose.
@@ -81,13 +89,13 @@ func Tree(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 		t.Fatal(err)
 	}
 	p := Product(t, b.Profile)
-	h := hosttest.New().
+	h := hosttest.New().Directory("/root", 0o700).
 		File("/etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\n"+p.Account+":x:800:800:"+p.Long+":"+p.Data+":/usr/sbin/nologin\n").
 		File("/etc/shadow", "root:*:19675:0:99999:7:::\n"+p.Account+":!*:19675::::::\n").Chmod("/etc/shadow", 0o640).Chown("/etc/shadow", 0, 42).
 		File("/etc/group", "root:x:0:\n").
 		File("/etc/gshadow", "root:*::\n").Chmod("/etc/gshadow", 0o640).Chown("/etc/gshadow", 0, 42).
-		File(p.Binary, "ELF").Chmod(p.Binary, 0o755).
-		File("/usr/bin/hostcheck", "ELF").Chmod("/usr/bin/hostcheck", 0o755)
+		File(p.Binary, program).Chmod(p.Binary, 0o711).
+		File("/usr/bin/hostcheck", "ELF").Chmod("/usr/bin/hostcheck", 0o711)
 	for _, c := range b.Controls {
 		for _, res := range c.Resources {
 			if p, ok := res.(*resource.AppArmorProfile); ok {
@@ -209,7 +217,17 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 		}
 		return host.Unit{Name: name, LoadState: "loaded", ActiveState: "active", Properties: map[string]string{}}
 	}
-	process := host.Process{PID: ServerPID, Name: path.Base(p.Binary), UIDs: [4]uint64{800, 800, 800, 800}, NoNewPrivs: true, Seccomp: 2, Limits: map[string]host.Limit{}}
+	process := host.Process{
+		PID: ServerPID, Name: path.Base(p.Binary), UIDs: [4]uint64{800, 800, 800, 800}, GIDs: [4]uint64{800, 800, 800, 800}, Groups: []uint64{800},
+		NoNewPrivs: true, Seccomp: 2, Limits: map[string]host.Limit{}, VmSizeKB: 211111688,
+		ControlGroup: "/system.slice/" + p.Unit, Namespaces: map[string]string{}, Environment: []string{"HOME", "LANG", "NOTIFY_SOCKET", "PATH"},
+	}
+	first := host.Process{PID: 1, Name: "systemd", Namespaces: map[string]string{}}
+	main := func(name string) { // the unit has a main process
+		u := unit(name)
+		u.Properties["MainPID"] = strconv.Itoa(ServerPID)
+		units[name] = u
+	}
 	ruleset := host.Ruleset{}
 	listeners := []host.Listener{}
 	policies := []host.AppArmorProfile{}
@@ -277,9 +295,7 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 				}
 				units[r.Unit] = u
 			case *resource.ProcessLimits:
-				u := unit(r.Unit)
-				u.Properties["MainPID"] = strconv.Itoa(ServerPID)
-				units[r.Unit] = u
+				main(r.Unit)
 				for name, v := range r.Limits {
 					n, err := strconv.ParseUint(v, 10, 64)
 					if err != nil {
@@ -288,6 +304,24 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 					row := map[string]string{"core": "Max core file size", "memlock": "Max locked memory", "nofile": "Max open files"}[name]
 					process.Limits[row] = host.Limit{Soft: n, Hard: n}
 				}
+			case *resource.Process:
+				main(r.Unit)
+				conform(h, r, &process, &first)
+			case *resource.Executable:
+				main(r.Unit)
+				h.SetExecutable(ServerPID, host.Executable{Path: r.Path, OnDisk: true}, r.SHA256)
+			case *resource.OpenFiles:
+				h.SetOpenFiles(r.Directory, host.OpenFile{PID: ServerPID, Name: process.Name, ControlGroup: "/system.slice/" + r.Unit, Path: r.Directory + "/vault.db"})
+			case *resource.Processes, *resource.ProcessSecrets:
+				h.SetProcesses(
+					host.ProcessSummary{PID: 1, Name: "systemd", ControlGroup: "/init.scope"},
+					host.ProcessSummary{PID: 90, Parent: 2, Name: "modprobe", ControlGroup: "/"},
+					host.ProcessSummary{PID: 300, Parent: 1, Name: "systemd-udevd", ControlGroup: "/system.slice/systemd-udevd.service/udev"},
+					host.ProcessSummary{PID: ServerPID, Parent: 1, Name: process.Name, UID: 800, ControlGroup: process.ControlGroup, Environment: process.Environment})
+			case *resource.Clock:
+				h.SetClock(host.Clock{Synchronised: true, MaxErrorMicroseconds: 31000})
+			case *resource.Virtualization:
+				h.SetVirtualization(map[bool]string{true: "", false: "kvm"}[b.Profile.Platform == "metal"])
 			case *resource.Listener:
 				for _, spec := range r.Require {
 					protocol, port, _ := strings.Cut(spec, "/")
@@ -316,6 +350,45 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 		h.SetUnit(u)
 	}
 	return Member(h, p).SetSwaps().SetMounts(mounts...).SetKernelArguments(arguments...).SetModules(modules...).
-		SetListeners(listeners...).SetUnits(host.UnitStatus{Name: p.Unit, LoadState: "loaded", ActiveState: "active"}).
-		SetProcess(process).SetAppArmor(policies...).SetRuleset(ruleset)
+		SetListeners(listeners...).SetUnits(loadedUnits(p)...).
+		SetProcess(process).SetProcess(first).SetAppArmor(policies...).SetRuleset(ruleset)
+}
+
+// loadedUnits is a short form of what systemd lists on a node.
+func loadedUnits(p server.Product) []host.UnitStatus {
+	out := []host.UnitStatus{
+		{Name: "emergency.service", LoadState: "masked", ActiveState: "inactive"},
+		{Name: "initrd-cleanup.service", LoadState: "loaded", ActiveState: "inactive"},
+		{Name: "syslog.service", LoadState: "not-found", ActiveState: "inactive"},
+	}
+	for _, name := range []string{
+		"-.mount", "-.slice", "basic.target", "dev-vda.device", "hostcheck.service", "init.scope", "systemd-fsck@dev-vda4.service", "systemd-udevd.service",
+		p.Unit,
+	} {
+		out = append(out, host.UnitStatus{Name: name, LoadState: "loaded", ActiveState: "active"})
+	}
+	return out
+}
+
+// conform makes the facts of a process those that a resource states.
+func conform(h *hosttest.Host, r *resource.Process, process, first *host.Process) {
+	if r.Capabilities != "" {
+		mask := map[string]uint64{"none": 0, "CAP_IPC_LOCK": 1 << 14}[r.Capabilities]
+		process.CapInheritable, process.CapPermitted, process.CapEffective, process.CapBounding, process.CapAmbient = mask, mask, mask, mask, mask
+	}
+	for _, n := range r.Namespaces {
+		process.Namespaces[n], first.Namespaces[n] = "4026532229", "4026531841"
+	}
+	if r.Locked == "all" {
+		process.VmLckKB = process.VmSizeKB - 28
+	}
+	if r.NoSwap {
+		h.File("/sys/fs/cgroup"+process.ControlGroup+"/memory.swap.max", "0\n").File("/sys/fs/cgroup"+process.ControlGroup+"/memory.swap.current", "0\n")
+	}
+	if r.OOMScoreAdjust != "" {
+		process.OOMScoreAdjust, _ = strconv.Atoi(r.OOMScoreAdjust)
+	}
+	if r.Config != "" {
+		process.Arguments = []string{"server", "server", "-config=" + r.Config}
+	}
 }

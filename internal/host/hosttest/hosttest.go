@@ -6,6 +6,8 @@ package hosttest
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,6 +47,13 @@ type Host struct {
 	tokens    *host.Tokens
 	auth      *[]host.AuthMethod
 	autopilot *host.Autopilot
+
+	summaries      *[]host.ProcessSummary
+	executables    map[int]host.Executable
+	programDigests map[int]string
+	openFiles      map[string][]host.OpenFile
+	clock          *host.Clock
+	virtualization *string
 }
 
 type entry struct {
@@ -57,12 +66,15 @@ var _ host.Host = (*Host)(nil)
 // New gives a host that has a root directory and nothing else.
 func New() *Host {
 	h := &Host{
-		files:     map[string]entry{},
-		fileError: map[string]error{},
-		factError: map[string]error{},
-		processes: map[int]host.Process{},
-		unit:      map[string]host.Unit{},
-		tls:       map[string]host.TLSListener{},
+		tls:            map[string]host.TLSListener{},
+		files:          map[string]entry{},
+		fileError:      map[string]error{},
+		factError:      map[string]error{},
+		processes:      map[int]host.Process{},
+		executables:    map[int]host.Executable{},
+		programDigests: map[int]string{},
+		openFiles:      map[string][]host.OpenFile{},
+		unit:           map[string]host.Unit{},
 	}
 	h.files["/"] = directory(0o755)
 	return h
@@ -314,6 +326,31 @@ func (h *Host) SetProcess(p host.Process) *Host {
 	return h
 }
 
+// SetProcesses sets the answer to Processes.
+func (h *Host) SetProcesses(v ...host.ProcessSummary) *Host { return set(h, &h.summaries, v) }
+
+// SetExecutable sets the program of a process and its digest. Those of other processes stay unset.
+func (h *Host) SetExecutable(pid int, e host.Executable, digest string) *Host {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.executables[pid], h.programDigests[pid] = e, digest
+	return h
+}
+
+// SetOpenFiles sets who holds files below a directory open. Other directories stay unset.
+func (h *Host) SetOpenFiles(dir string, files ...host.OpenFile) *Host {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.openFiles[dir] = files
+	return h
+}
+
+// SetClock sets the fact.
+func (h *Host) SetClock(c host.Clock) *Host { return set(h, &h.clock, c) }
+
+// SetVirtualization sets the fact; "" is bare metal.
+func (h *Host) SetVirtualization(v string) *Host { return set(h, &h.virtualization, v) }
+
 // SetUnit sets a unit by its name. LoadState, ActiveState and UnitFileState are put among the
 // properties too, where systemd has them. Other units stay unset.
 func (h *Host) SetUnit(u host.Unit) *Host {
@@ -369,6 +406,42 @@ func (h *Host) Ruleset(context.Context) (host.Ruleset, error) { return get(h, "R
 // Process implements host.Host.
 func (h *Host) Process(pid int) (host.Process, error) {
 	return getKeyed(h, "Process", h.processes, pid)
+}
+
+// Processes implements host.Host.
+func (h *Host) Processes() ([]host.ProcessSummary, error) { return get(h, "Processes", &h.summaries) }
+
+// Executable implements host.Host.
+func (h *Host) Executable(pid int) (host.Executable, error) {
+	return getKeyed(h, "Executable", h.executables, pid)
+}
+
+// ExecutableDigest implements host.Host.
+func (h *Host) ExecutableDigest(pid int) (string, error) {
+	return getKeyed(h, "ExecutableDigest", h.programDigests, pid)
+}
+
+// OpenFiles implements host.Host.
+func (h *Host) OpenFiles(dir string) ([]host.OpenFile, error) {
+	return getKeyed(h, "OpenFiles", h.openFiles, dir)
+}
+
+// Clock implements host.Host.
+func (h *Host) Clock() (host.Clock, error) { return get(h, "Clock", &h.clock) }
+
+// Virtualization implements host.Host.
+func (h *Host) Virtualization(context.Context) (string, error) {
+	return get(h, "Virtualization", &h.virtualization)
+}
+
+// Digest implements host.Host. It is that of the content that File put.
+func (h *Host) Digest(p string) (string, error) {
+	b, err := h.ReadFile(p)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // Unit implements host.Host.
