@@ -100,6 +100,6 @@ Exit codes:
 		SilenceUsage:  true,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.AddCommand(verifyCommand(), explainCommand(), captureCommand(), configureCommand(), runCommand())
+	cmd.AddCommand(verifyCommand(), explainCommand(), captureCommand(), configureCommand(), runCommand(), clockCommand())
 	return cmd
 }

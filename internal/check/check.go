@@ -62,6 +62,10 @@ type Identity struct {
 	ImageVersion string
 	RootHash     string
 	Kernel       string
+	// Platform is the tier of the hardening guide: "metal", "vm" or "container". Virtualization is systemd's word for
+	// what the system runs in: "kvm", "amazon", "docker"; empty on metal.
+	Platform       string
+	Virtualization string
 }
 
 // ControlResult is what a run found out about one control.
@@ -98,7 +102,7 @@ func Run(ctx context.Context, b *baseline.Baseline, digest string, h host.Host, 
 	wg.Wait()
 	r.Guide = coverage(b.Guide, r.Controls)
 	r.GuideSource = control.Guide{Name: b.Guide.Name, Revision: b.Guide.Revision, URL: b.Guide.URL}
-	r.Identity = identify(h, stage)
+	r.Identity = identify(ctx, h, stage)
 	r.Verdict = verdict(r.Controls)
 	r.Duration = now().Sub(r.Started)
 	return r

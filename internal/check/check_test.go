@@ -354,6 +354,12 @@ func TestBrokenFactsCloseTheGate(t *testing.T) {
 		"a token on a command line": {control: "process-secrets-absent", break_: func(h *hosttest.Host) {
 			moreProcesses(h, host.ProcessSummary{PID: 99, Parent: 1, Name: "sh", ControlGroup: "/system.slice/hostcheck.service", Secrets: []string{"argument 2: a Vault token"}})
 		}},
+		"the clock runs free": {control: "clock-synchronised", break_: func(h *hosttest.Host) {
+			h.SetClock(host.Clock{Synchronised: false, MaxErrorMicroseconds: 16e6})
+		}},
+		"the clock may be seconds off": {control: "clock-synchronised", break_: func(h *hosttest.Host) {
+			h.SetClock(host.Clock{Synchronised: true, MaxErrorMicroseconds: 1000001})
+		}},
 		"chrony does not run": {control: "clock-disciplined", break_: func(h *hosttest.Host) {
 			h.SetUnit(host.Unit{Name: "chrony.service", LoadState: "loaded", ActiveState: "failed"})
 		}},

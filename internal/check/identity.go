@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/control"
@@ -11,7 +12,7 @@ import (
 const NodeIDPath = "/var/lib/hostcheck/node-id"
 
 // identify reads who the host is. It judges nothing, so what cannot be read is left empty.
-func identify(h host.Host, stage control.Stage) Identity {
+func identify(ctx context.Context, h host.Host, stage control.Stage) Identity {
 	read := func(path string) string {
 		content, err := h.ReadFile(path)
 		if err != nil {
@@ -42,6 +43,9 @@ func identify(h host.Host, stage control.Stage) Identity {
 				id.RootHash = hash
 			}
 		}
+	}
+	if v, err := h.Virtualization(ctx); err == nil {
+		id.Platform, id.Virtualization = host.Tier(v), v
 	}
 	return id
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -248,6 +249,42 @@ func TestClockOfThisMachine(t *testing.T) {
 	if err != nil || c.MaxErrorMicroseconds <= 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
+}
+
+// Who may not ask the kernel asks the service.
+func TestClockService(t *testing.T) {
+	dir := t.TempDir()
+	listener, err := net.Listen("unix", filepath.Join(dir, "clock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- ServeClock(listener) }()
+	for range 2 {
+		conn, err := net.Dial("unix", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := decodeClock(conn)
+		if err != nil || c.MaxErrorMicroseconds <= 0 {
+			t.Errorf("%+v, %v", c, err)
+		}
+		conn.Close()
+	}
+	listener.Close()
+	if err := <-served; err == nil {
+		t.Error("it serves without a listener")
+	}
+	for _, bad := range []string{"", "{", `{"error":"operation not permitted"}`, `{"other":1}`, "[]"} {
+		if c, err := decodeClock(strings.NewReader(bad)); err == nil {
+			t.Errorf("%q: %+v", bad, c)
+		}
+	}
+}
+
+func FuzzDecodeClock(f *testing.F) {
+	f.Add([]byte(`{"synchronised":true,"max_error_us":31000,"estimated_error_us":7}`))
+	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = decodeClock(bytes.NewReader(b)) })
 }
 
 func TestATreeDoesNotRun(t *testing.T) {

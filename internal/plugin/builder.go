@@ -57,6 +57,9 @@ func (b *Builder) Prepare(raws ...any) (generatedVars, warnings []string, err er
 // Run bakes the image. Each step of the bake is a step that `packer build -debug` pauses at
 // and -on-error knows.
 func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook) (packersdk.Artifact, error) {
+	if err := b.measureServer(); err != nil {
+		return nil, err
+	}
 	bake := &bake{plan: b.plan, ui: ui, log: slog.New(newUIHandler(ui))}
 	state := new(multistep.BasicStateBag)
 	state.Put("ui", ui)

@@ -3,6 +3,7 @@ package plugin
 import (
 	"errors"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -255,5 +256,42 @@ func TestPrepareTouchesNothing(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
 		t.Errorf("Prepare made %q", left)
+	}
+}
+
+// The digest of the program goes into the baseline: the one that the template names, or else that of the file.
+func TestTheBaselineKnowsTheProgram(t *testing.T) {
+	named := strings.Repeat("ab", 32)
+	b, err := prepare(t, with(map[string]any{"vault": map[string]any{"binary": "/nowhere/vault", "sha256": strings.ToUpper(named)}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	withNamed := b.plan.baselineDigest
+	program := filepath.Join(t.TempDir(), "vault")
+	if err := os.WriteFile(program, []byte("ELF"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = prepare(t, with(map[string]any{"vault": map[string]any{"binary": program}})); err != nil {
+		t.Fatal(err)
+	}
+	unmeasured := b.plan.baselineDigest
+	if err := b.measureServer(); err != nil {
+		t.Fatal(err)
+	}
+	sum := b.plan.spec.Binaries[0].SHA256
+	if len(sum) != 64 || b.plan.baselineDigest == unmeasured || withNamed == unmeasured || b.plan.baselineDigest == withNamed {
+		t.Errorf("digest %q; baselines %s, %s, %s", sum, withNamed, unmeasured, b.plan.baselineDigest)
+	}
+	_, err = prepare(t, with(map[string]any{
+		"vault": map[string]any{"binary": program, "sha256": named}, "parameters": map[string]string{"server_sha256": strings.Repeat("cd", 32)},
+	}))
+	if err == nil || !strings.Contains(err.Error(), "leave it out") {
+		t.Errorf("two digests: %v", err)
+	}
+	if b, err = prepare(t, with(map[string]any{"vault": map[string]any{"binary": "/nowhere/vault"}})); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.measureServer(); err == nil || !strings.Contains(err.Error(), "/nowhere/vault") {
+		t.Errorf("a program that is not there: %v", err)
 	}
 }

@@ -1,7 +1,12 @@
 package plugin
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"os"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/image"
@@ -35,4 +40,58 @@ func (c *Config) serverBinary(wrong *mistakes) (server.Product, image.Binary) {
 		wrong.add(product.ID+".sha256", "%q is not a SHA-256 in hex: 64 digits, as in the release's SHA256SUMS", block.SHA256)
 	}
 	return product, image.Binary{Source: block.Binary, Path: product.Binary, SHA256: block.SHA256}
+}
+
+// serverBlock is the block of the server that goes into the image.
+func (c *Config) serverBlock() *ServerConfig {
+	if c.OpenBao != nil {
+		return c.OpenBao
+	}
+	return c.Vault
+}
+
+// digestParameter is the parameter of the catalogue by which a node knows its server's program.
+const digestParameter = "server_sha256"
+
+// withDigest adds the digest of the server's program to the parameters that the template gives.
+func (c *Config) withDigest(sum string, wrong *mistakes) map[string]string {
+	if len(sum) != sha256.Size*2 {
+		return c.Parameters // not known yet, or no digest, which is reported elsewhere
+	}
+	if given := c.Parameters[digestParameter]; given != "" && given != sum {
+		wrong.add("parameters", "%s: %s is not the digest of the program that goes into the image, %s: leave it out, the builder sets it",
+			digestParameter, given, sum)
+		return c.Parameters
+	}
+	parameters := maps.Clone(c.Parameters)
+	if parameters == nil {
+		parameters = map[string]string{}
+	}
+	parameters[digestParameter] = sum
+	return parameters
+}
+
+// measureServer takes the digest of the server's program into the baseline. Prepare does so with a digest that the
+// configuration names; without one the file must be read, which is Run's.
+func (b *Builder) measureServer() error {
+	block := b.config.serverBlock()
+	if block == nil || block.SHA256 != "" {
+		return nil
+	}
+	f, err := os.Open(block.Binary)
+	if err != nil {
+		return fmt.Errorf("cannot read the server's program: %w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return fmt.Errorf("cannot read the server's program: %w", err)
+	}
+	block.SHA256 = hex.EncodeToString(h.Sum(nil))
+	planned, err := b.config.plan(b.Catalogue)
+	if err != nil {
+		return err
+	}
+	b.plan = planned
+	return nil
 }

@@ -44,6 +44,10 @@ type Host struct {
 	ImageVersion string `json:"image_version,omitempty"`
 	RootHash     string `json:"root_hash,omitempty"`
 	Kernel       string `json:"kernel,omitempty"`
+	// Platform is "metal", "vm" or "container"; Virtualization is systemd's word for what a system runs in that is not on
+	// metal: "kvm", "amazon", "docker".
+	Platform       string `json:"platform,omitempty"`
+	Virtualization string `json:"virtualization,omitempty"`
 }
 
 // GuideSource is the document whose items controls serve.

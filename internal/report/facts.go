@@ -26,6 +26,8 @@ func (d *Document) facts() []property {
 		{"image-version", d.Host.ImageVersion},
 		{"root-hash", d.Host.RootHash},
 		{"kernel", d.Host.Kernel},
+		{"platform", d.Host.Platform},
+		{"virtualization", d.Host.Virtualization},
 		{"baseline", d.Baseline},
 		{"profile", d.Profile.Server + "/" + d.Profile.Platform + ", " + d.Profile.Layout + ", " + d.Profile.Distribution},
 	}

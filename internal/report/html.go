@@ -402,7 +402,7 @@ type line struct {
 func identity(d *Document) []line {
 	names := map[string]line{
 		"node-id": {name: "Node"}, "machine-id": {name: "Machine"}, "image-id": {name: "Image"}, "image-version": {name: "Image version"},
-		"kernel": {name: "Kernel"}, "profile": {name: "Profile"}, "guide": {name: "Hardening guide"},
+		"kernel": {name: "Kernel"}, "platform": {name: "Tier"}, "virtualization": {name: "Virtualization"}, "profile": {name: "Profile"}, "guide": {name: "Hardening guide"},
 		"root-hash": {name: "Root hash (dm-verity)", digest: true}, "baseline": {name: "Baseline (SHA-256)", digest: true},
 	}
 	list := []line{{name: "Judged", value: day(d.Started)}}

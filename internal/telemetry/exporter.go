@@ -72,6 +72,7 @@ var (
 	gateOpen     = desc("hostcheck_gate_open", "Whether the gate lets Vault run.")
 	baselineInfo = desc("hostcheck_baseline_info", "Baseline that the host is judged against.", "digest")
 	imageInfo    = desc("hostcheck_image_info", "Image that the host booted.", "name", "version", "root_hash")
+	hostInfo     = desc("hostcheck_host_info", "What the host is: the tier of the hardening guide (metal, vm, container), and systemd's word for it.", "platform", "virtualization", "kernel")
 	buildInfo    = desc("hostcheck_build_info", "Build of hostcheck.", "version", "revision", "goversion")
 
 	outcomes   = []control.Outcome{control.Pass, control.Fail, control.Unknown, control.Waived, control.Pending, control.NotApplicable}
@@ -86,7 +87,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe is for the registry.
 func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{checkStatus, checks, waiverExpiry, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, buildInfo} {
+	for _, d := range []*prometheus.Desc{checkStatus, checks, waiverExpiry, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, hostInfo, buildInfo} {
 		ch <- d
 	}
 }
@@ -105,6 +106,7 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	gauge(lastRun, float64(d.Started.UnixMilli())/1000)
 	gauge(baselineInfo, 1, d.Baseline)
 	gauge(imageInfo, 1, d.Host.ImageID, d.Host.ImageVersion, d.Host.RootHash)
+	gauge(hostInfo, 1, d.Host.Platform, d.Host.Virtualization, d.Host.Kernel)
 	for _, v := range verdicts {
 		gauge(verdict, truth(d.Verdict == v), string(v))
 	}
