@@ -64,8 +64,7 @@ func (e *Executable) Verify(ctx context.Context, h host.Host, stage control.Stag
 	}
 	o.equal(source+" inode", "the file at "+e.Path, got)
 	if e.SHA256 == "" {
-		o.add(source+" SHA-256", "", noDigest, control.NotApplicable, nil)
-		return o.out
+		return append(o.out, e.undigested()...)
 	}
 	sum, err := h.ExecutableDigest(pid)
 	if err != nil {
@@ -79,8 +78,7 @@ func (e *Executable) Verify(ctx context.Context, h host.Host, stage control.Stag
 func (e *Executable) verifyTree(h host.Host) []control.Observation {
 	o := onDisk(e.Key())
 	if e.SHA256 == "" {
-		o.add(e.Path+" SHA-256", "", noDigest, control.NotApplicable, nil)
-		return o.out
+		return e.undigested()
 	}
 	if _, err := h.Mounts(); !errors.Is(err, host.ErrNotRunning) {
 		return nil // a node before its server: the running file is judged once there is one
@@ -91,5 +89,12 @@ func (e *Executable) verifyTree(h host.Host) []control.Observation {
 		return o.out
 	}
 	o.equal(e.Path+" SHA-256", e.SHA256, sum)
+	return o.out
+}
+
+// undigested says at every stage that there is nothing to compare with.
+func (e *Executable) undigested() []control.Observation {
+	o := onDisk(e.Key())
+	o.add(e.Path+" SHA-256", "", noDigest, control.NotApplicable, nil)
 	return o.out
 }
