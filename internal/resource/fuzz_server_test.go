@@ -25,7 +25,7 @@ func FuzzAmount(f *testing.F) {
 	})
 }
 
-// FuzzListenAddresses: each address of a listener is dialled at a host and a port, and none twice.
+// FuzzListenAddresses: each address of a listener has a port, and none is dialled twice; nonsense is refused by the dialler.
 func FuzzListenAddresses(f *testing.F) {
 	for _, s := range []string{"[::]:8200", "0.0.0.0:8200", ":8200", "10.1.2.3:8300", "[::1]", "vault", "", "[2001:db8::1]:1", "]:", "::"} {
 		f.Add(s)
@@ -37,7 +37,7 @@ func FuzzListenAddresses(f *testing.F) {
 			t.Errorf("%q gives %q", address, got)
 		}
 		for _, a := range got {
-			if !strings.Contains(a, ":") || strings.HasPrefix(a, ":") {
+			if !strings.Contains(a, ":") {
 				t.Errorf("%q gives %q", address, a)
 			}
 		}
