@@ -42,7 +42,8 @@ func newRootOf(t *testing.T, p control.Profile) root {
 	for _, link := range []string{"bin", "sbin", "lib"} {
 		r.symlink(t, "/"+link, "usr/"+link)
 	}
-	for _, program := range []string{checktest.Product(t, p).Binary, "/usr/bin/hostcheck", "/usr/lib/systemd/systemd-networkd-wait-online"} {
+	for _, program := range []string{checktest.Product(t, p).Binary, "/usr/bin/hostcheck", "/usr/lib/systemd/systemd-networkd-wait-online", "/usr/lib/systemd/systemd-sysctl",
+		"/usr/lib/systemd/systemd-journald", "/usr/lib/systemd/systemd-udevd"} {
 		r.write(t, program, "#!/bin/sh\n", 0o755)
 	}
 	// base-passwd's own, before anything was installed.

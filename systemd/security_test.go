@@ -76,6 +76,17 @@ var exposures = []remaining{
 	{"hostcheck.service", "off", hostcheckBar, 2.7, with(everyService, ofHostcheck, ofTheJudge, map[string]string{
 		"IPAddressDeny=": "serves the verdict to those whom nftables lets through",
 	})},
+	{"strongroom-kernel-lock.service", "off", hostcheckBar, 2.0, map[string]string{
+		"RootDirectory=/RootImage=":            everyService["RootDirectory=/RootImage="],
+		"PrivateUsers=":                        "in a user namespace it would not be the root whose parameters these are",
+		"DeviceAllow=":                         everyService["DeviceAllow="],
+		"RestrictAddressFamilies=~AF_UNIX":     "the journal",
+		"User=/DynamicUser=":                   "the kernel takes its parameters from root only",
+		"ProcSubset=":                          "writes to /proc/sys",
+		"ProtectKernelTunables=":               "writes to /proc/sys, which is what it is for",
+		"PrivateNetwork=":                      "another network has other parameters",
+		"CapabilityBoundingSet=~CAP_SYS_ADMIN": "the kernel takes net.core.bpf_jit_harden from nobody else",
+	}},
 	{"hostcheck-configure.service", "off", hostcheckBar, 2.1, with(everyService, ofHostcheck, map[string]string{
 		"SystemCallFilter=~@privileged":                     "chown and its kin, which are of that group",
 		"CapabilityBoundingSet=~CAP_(CHOWN|FSETID|SETFCAP)": "CAP_CHOWN: gives files below the server's run directory to its group",

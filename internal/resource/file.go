@@ -61,8 +61,7 @@ func (f *File) Render(control.Profile) ([]overlay.Fragment, error) {
 	return nil, nil
 }
 
-// Verify judges mode and owner of the file, and that no directory on the way to it lets anyone
-// but root replace it: write permission on a parent is permission to swap the file.
+// Verify judges mode and owner of the file. Who may replace it is what WriteProtected judges.
 func (f *File) Verify(_ context.Context, h host.Host, stage control.Stage) []control.Observation {
 	o := onDisk(f.Key())
 	if f.Runtime {
@@ -86,56 +85,7 @@ func (f *File) Verify(_ context.Context, h host.Host, stage control.Stage) []con
 		return o.out
 	}
 	o.equal(f.Path, want, describe(info.Mode, int(info.UID), int(info.GID)))
-	f.verifyWay(o, h)
 	return o.out
-}
-
-// maxLinks is MAXSYMLINKS of the kernel.
-const maxLinks = 40
-
-// verifyWay walks the path as the kernel does and judges every directory that it comes through:
-// where a link leads counts as much as where it lies.
-func (f *File) verifyWay(o *observe, h host.Host) {
-	const want = "owned by root, not writable by others"
-	at, rest := "/", strings.Split(strings.Trim(f.Path, "/"), "/")
-	seen := map[string]bool{}
-	for links := 0; len(rest) > 0; {
-		if !seen[at] {
-			seen[at] = true
-			info, err := h.Lstat(at)
-			if err != nil {
-				o.missing(at, want, err)
-				return
-			}
-			if !safeParent(info) {
-				o.judge(at, want, describe(info.Mode, int(info.UID), int(info.GID)), false)
-			}
-		}
-		next := path.Join(at, rest[0])
-		rest = rest[1:]
-		info, err := h.Lstat(next)
-		if err != nil {
-			o.missing(next, "there", err)
-			return
-		}
-		if info.Mode&fs.ModeSymlink == 0 {
-			at = next
-			continue
-		}
-		if links++; links > maxLinks {
-			o.unknown(next, want, fmt.Errorf("more than %d symbolic links", maxLinks))
-			return
-		}
-		if path.IsAbs(info.Target) {
-			at = "/"
-		}
-		rest = append(strings.Split(strings.Trim(info.Target, "/"), "/"), rest...)
-	}
-}
-
-// safeParent: root owns the directory, and others may write to it only when it is sticky.
-func safeParent(info host.FileInfo) bool {
-	return info.UID == 0 && (info.Mode.Perm()&0o022 == 0 || info.Mode&fs.ModeSticky != 0)
 }
 
 func describe(mode fs.FileMode, uid, gid int) string {

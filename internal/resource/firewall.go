@@ -232,6 +232,7 @@ func (f *Firewall) Verify(ctx context.Context, h host.Host, stage control.Stage)
 		names = join(names, "", c.Name)
 	}
 	o.judge(source+" chains", strings.Join(hooks, " "), names, sameWords(strings.Join(hooks, " "), strings.ReplaceAll(names, ",", "")))
+	o.equal(source+" sets", setNames(f.Expected().Tables[0].Sets), setNames(ours.Sets))
 	for _, c := range ours.Chains {
 		rules, known := want[c.Name]
 		if !known {
@@ -255,6 +256,16 @@ func verifyRules(o *observe, source string, want, got []string) {
 	}
 	stated := fmt.Sprintf("%d as stated", len(want))
 	o.equal(source, stated, stated)
+}
+
+// setNames lists the sets: one that no rule of ours names is of somebody else's making.
+func setNames(sets []host.Set) string {
+	names := make([]string, 0, len(sets))
+	for _, s := range sets {
+		names = append(names, s.Name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
 }
 
 func at(list []string, i int) string {

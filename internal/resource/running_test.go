@@ -53,33 +53,6 @@ func TestFile(t *testing.T) {
 	expect(t, f, tree().FailFile("/usr/bin", errDenied), control.Unknown, "permission denied")
 }
 
-func TestFileCannotBeReplaced(t *testing.T) {
-	f := &resource.File{Path: "/usr/bin/vault", Mode: "0644"}
-	for name, c := range map[string]struct {
-		h    *hosttest.Host
-		want control.Outcome
-		text string
-	}{
-		"a directory that the group may write to": {
-			hosttest.New().File("/usr/bin/vault", "").Chmod("/usr/bin", 0o775), control.Fail, "/usr/bin: want owned by root"},
-		"a directory of another above":          {hosttest.New().File("/usr/bin/vault", "").Chown("/usr", 800, 0), control.Fail, "/usr: want"},
-		"the root itself":                       {hosttest.New().File("/usr/bin/vault", "").Chmod("/", 0o777), control.Fail, "/: want"},
-		"a sticky directory keeps root's files": {hosttest.New().File("/usr/bin/vault", "").Chmod("/usr/bin", 0o777|fs.ModeSticky), control.Pass, ""},
-		"a linked directory that is safe": {
-			hosttest.New().File("/opt/bin/vault", "").Symlink("/usr/bin", "/opt/bin"), control.Pass, ""},
-		"a linked directory in one that is not": {
-			hosttest.New().File("/srv/x/bin/vault", "").Chmod("/srv/x", 0o777).Symlink("/usr/bin", "../srv/x/bin"), control.Fail, "/srv/x: want"},
-		"a linked file in a directory that is not": {
-			hosttest.New().File("/var/lib/vault/v", "").Chown("/var/lib/vault", 800, 800).Symlink("/usr/bin/vault", "/var/lib/vault/v"), control.Fail, "/var/lib/vault: want"},
-		"a link that lies in a directory that is not": {
-			hosttest.New().File("/opt/vault", "").Symlink("/usr/bin/vault", "../../opt/vault").Chmod("/usr/bin", 0o777), control.Fail, "/usr/bin: want"},
-		"a dangling link": {hosttest.New().Symlink("/usr/bin/vault", "/nowhere"), control.Fail, "absent"},
-		"a loop":          {hosttest.New().Symlink("/usr/bin/vault", "vault"), control.Unknown, "symbolic links"},
-	} {
-		t.Run(name, func(t *testing.T) { expectAt(t, f, c.h, control.StageImage, c.want, c.text) })
-	}
-}
-
 func TestRuntimeFile(t *testing.T) {
 	f := &resource.File{Path: "/run/vault/vault.hcl", Mode: "0640", GID: 800, Runtime: true}
 	if obs := f.Verify(t.Context(), hosttest.New(), control.StageImage); len(obs) != 0 {

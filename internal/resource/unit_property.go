@@ -101,6 +101,8 @@ func sameProperty(name, want, got string) bool {
 		return sameWords(want, got) // one more would be an opening
 	case "CapabilityBoundingSet", "AmbientCapabilities":
 		return sameWords(strings.ToLower(want), got)
+	case "IPAddressAllow", "IPAddressDeny":
+		return sameWords(anyAddress.Replace(want), anyAddress.Replace(got))
 	case "SystemCallFilter":
 		return sameSystemCallFilter(want, got)
 	case "UMask":
@@ -110,6 +112,9 @@ func sameProperty(name, want, got string) bool {
 	}
 	return boolean(want) == got
 }
+
+// anyAddress writes the word of unit files as the ranges that systemd makes of it.
+var anyAddress = strings.NewReplacer("any", "0.0.0.0/0 ::/0")
 
 // boolean folds the spellings that unit files allow. Digits are left alone: they are numbers as well.
 func boolean(v string) string {

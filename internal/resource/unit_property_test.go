@@ -60,6 +60,8 @@ var busTexts = []struct {
 	{"SystemCallFilter", "~@unheard-of", nil, []string{"futex read"}},
 	{"SystemCallFilter", "~", nil, []string{"futex read", ""}},
 	{"SystemCallFilter", "read futex", nil, []string{"futex read"}},
+	{"IPAddressDeny", "any", []string{"0.0.0.0/0 ::/0", "::/0 0.0.0.0/0"}, []string{"0.0.0.0/0", "::/0", "10.0.0.0/8", ""}},
+
 	// Booleans, in every spelling of unit files.
 	{"NoNewPrivileges", "yes", []string{"yes"}, []string{"no", ""}},
 	{"NoNewPrivileges", "true", []string{"yes"}, []string{"no"}},

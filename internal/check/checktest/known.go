@@ -2,6 +2,7 @@ package checktest
 
 import (
 	"cmp"
+	"io/fs"
 	"iter"
 	"maps"
 	"path"
@@ -126,6 +127,25 @@ func known(res control.Resource, asked map[Fact]Answer) []Breakage {
 		for _, w := range r.Lacks {
 			appendToFiles(asked, " "+strings.ReplaceAll(w, "*", "")+"\n", one)
 		}
+	case *resource.WriteProtected:
+		// Where nothing was there is a directory of somebody's, with all that leads to it.
+		answers := map[Fact]Answer{}
+		for at := r.Path; at != "/"; at = path.Dir(at) {
+			f := Fact{"Lstat", at}
+			if _, there := asked[f].Value.(host.FileInfo); !there || asked[f].Err != nil {
+				answers[f] = Answer{Value: host.FileInfo{Mode: fs.ModeDir | 0o755, UID: 800}}
+			}
+		}
+		out = append(out, Breakage{"a directory of somebody's", answers})
+	case *resource.ProgramsAbsent:
+		f := Fact{"ReadDir", "/usr/bin"}
+		if names, ok := asked[f].Value.([]string); ok {
+			for _, p := range r.Programs {
+				one(f, "and "+p, append(slices.Clone(names), strings.ReplaceAll(p, "*", "")))
+			}
+		}
+	case *resource.AccountsKnown:
+		appendToFiles(asked, "foreign:*::root\n", one)
 	case *resource.VaultConfig:
 		names := slices.Concat(r.Forbid, slices.Sorted(maps.Keys(r.AbsentOr)), slices.Sorted(maps.Keys(r.AbsentOrMatch)))
 		for _, secret := range r.Secrets {

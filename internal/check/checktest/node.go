@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -92,7 +93,9 @@ func Tree(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 	h := hosttest.New().Directory("/root", 0o700).
 		File("/etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin\n"+p.Account+":x:800:800:"+p.Long+":"+p.Data+":/usr/sbin/nologin\n").
 		File("/etc/shadow", "root:*:19675:0:99999:7:::\n"+p.Account+":!*:19675::::::\n").Chmod("/etc/shadow", 0o640).Chown("/etc/shadow", 0, 42).
-		File("/etc/group", "root:x:0:\n").
+		File("/etc/group", "root:x:0:\nshadow:x:42:\n"+p.Account+":x:800:\n").
+		File("/etc/os-release", "ID=debian\nIMAGE_ID=strongroom-"+p.Account+"\nIMAGE_VERSION=0.1.0\n").
+		Directory("/root", 0o700).
 		File("/etc/gshadow", "root:*::\n").Chmod("/etc/gshadow", 0o640).Chown("/etc/gshadow", 0, 42).
 		File(p.Binary, program).Chmod(p.Binary, 0o711).
 		File("/usr/bin/hostcheck", "ELF").Chmod("/usr/bin/hostcheck", 0o711)
@@ -271,7 +274,11 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 				}
 			case *resource.Mount:
 				device := fmt.Sprintf("254:%d", len(mounts))
-				mounts = append(mounts, host.Mount{Point: r.Point, FSType: r.FSType, Source: "/dev/x", Device: device, Options: r.Options})
+				options := slices.Clone(r.Options)
+				if !slices.Contains(options, "ro") && !slices.Contains(options, "rw") {
+					options = append(options, "rw")
+				}
+				mounts = append(mounts, host.Mount{Point: r.Point, FSType: r.FSType, Source: "/dev/x", Device: device, Options: options})
 				if r.Verity {
 					h.File("/sys/dev/block/"+device+"/dm/uuid", "CRYPT-VERITY-0123-root\n")
 				}
@@ -306,7 +313,7 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 				}
 			case *resource.Process:
 				main(r.Unit)
-				conform(h, r, &process, &first)
+				conformProcess(h, r, &process, &first)
 			case *resource.Executable:
 				main(r.Unit)
 				h.SetExecutable(ServerPID, host.Executable{Path: r.Path, OnDisk: true}, r.SHA256)
@@ -349,6 +356,13 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 	for _, u := range units {
 		h.SetUnit(u)
 	}
+	for _, c := range b.Controls {
+		for _, res := range c.Resources {
+			if rule, ok := res.(*resource.Mounts); ok {
+				conformMounts(h, mounts, rule)
+			}
+		}
+	}
 	return Member(h, p).SetSwaps().SetMounts(mounts...).SetKernelArguments(arguments...).SetModules(modules...).
 		SetListeners(listeners...).SetUnits(loadedUnits(p)...).
 		SetProcess(process).SetProcess(first).SetAppArmor(policies...).SetRuleset(ruleset)
@@ -370,8 +384,8 @@ func loadedUnits(p server.Product) []host.UnitStatus {
 	return out
 }
 
-// conform makes the facts of a process those that a resource states.
-func conform(h *hosttest.Host, r *resource.Process, process, first *host.Process) {
+// conformProcess makes the facts of a process those that a resource states.
+func conformProcess(h *hosttest.Host, r *resource.Process, process, first *host.Process) {
 	if r.Capabilities != "" {
 		mask := map[string]uint64{"none": 0, "CAP_IPC_LOCK": 1 << 14}[r.Capabilities]
 		process.CapInheritable, process.CapPermitted, process.CapEffective, process.CapBounding, process.CapAmbient = mask, mask, mask, mask, mask
@@ -390,5 +404,23 @@ func conform(h *hosttest.Host, r *resource.Process, process, first *host.Process
 	}
 	if r.Config != "" {
 		process.Arguments = []string{"server", "server", "-config=" + r.Config}
+	}
+}
+
+// conformMounts makes mounts obey a rule.
+func conformMounts(h *hosttest.Host, mounts []host.Mount, rule *resource.Mounts) {
+	for i := range mounts {
+		m := &mounts[i]
+		if len(rule.Points) > 0 && !slices.Contains(rule.Points, m.Point) || rule.Writable && !slices.Contains(m.Options, "rw") {
+			continue
+		}
+		for _, o := range rule.Options {
+			if !slices.Contains(rule.Except, m.Point) && !slices.Contains(m.Options, o) {
+				m.Options = append(m.Options, o)
+			}
+		}
+		if rule.Encrypted {
+			h.File("/sys/dev/block/"+m.Device+"/dm/uuid", "CRYPT-LUKS2-0123-data\n")
+		}
 	}
 }

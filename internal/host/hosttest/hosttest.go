@@ -57,8 +57,9 @@ type Host struct {
 }
 
 type entry struct {
-	info    host.FileInfo
-	content []byte
+	info       host.FileInfo
+	content    []byte
+	capability string
 }
 
 var _ host.Host = (*Host)(nil)
@@ -86,7 +87,7 @@ func directory(mode fs.FileMode) entry {
 
 // File puts a regular file, root-owned and 0644. Directories above it are made as needed.
 func (h *Host) File(p, content string) *Host {
-	return h.put(p, entry{host.FileInfo{Mode: 0o644, Size: int64(len(content))}, []byte(content)})
+	return h.put(p, entry{info: host.FileInfo{Mode: 0o644, Size: int64(len(content))}, content: []byte(content)})
 }
 
 // Directory puts a root-owned directory.
@@ -107,6 +108,11 @@ func (h *Host) Special(p string, mode fs.FileMode) *Host {
 // Chmod changes the permission bits (with setuid, setgid and sticky) of something that is there.
 func (h *Host) Chmod(p string, mode fs.FileMode) *Host {
 	return h.change(p, func(e *entry) { e.info.Mode = e.info.Mode.Type() | mode&^fs.ModeType })
+}
+
+// SetFileCapability gives a file that is there the attribute security.capability, in hex.
+func (h *Host) SetFileCapability(p, capability string) *Host {
+	return h.change(p, func(e *entry) { e.capability = capability })
 }
 
 // Chown changes the owner of something that is there.
@@ -194,6 +200,12 @@ func (h *Host) Lstat(p string) (host.FileInfo, error) {
 func (h *Host) Stat(p string) (host.FileInfo, error) {
 	e, err := h.lookup("stat", p, true)
 	return e.info, err
+}
+
+// FileCapability implements host.Host.
+func (h *Host) FileCapability(p string) (string, error) {
+	e, err := h.lookup("getxattr", p, false)
+	return e.capability, err
 }
 
 // ReadDir implements host.Host.
