@@ -290,10 +290,10 @@ func TestRealServerAsAMember(t *testing.T) {
 		}, func() { must(sys.DisableAudit("else")) }},
 		{"no lockout", "api-user-lockout-effective", func() {
 			off := true
-			must(sys.TuneMount("auth/userpass", vault.MountConfigInput{UserLockoutConfig: &vault.UserLockoutConfigInput{DisableLockout: &off}}))
+			must(sys.TuneMountAllowNil("auth/userpass", vault.TuneMountConfigInput{UserLockoutConfig: &vault.TuneUserLockoutConfigInput{DisableLockout: &off}}))
 		}, func() {
 			off := false
-			must(sys.TuneMount("auth/userpass", vault.MountConfigInput{UserLockoutConfig: &vault.UserLockoutConfigInput{DisableLockout: &off}}))
+			must(sys.TuneMountAllowNil("auth/userpass", vault.TuneMountConfigInput{UserLockoutConfig: &vault.TuneUserLockoutConfigInput{DisableLockout: &off}}))
 		}},
 		{"no cleanup", "api-autopilot-cleanup-bounded", func() { autopilot(false, 3, "24h") }, func() { autopilot(true, 3, "24h") }},
 		{"a reboot is a death", "api-autopilot-thresholds-sane", func() { autopilot(true, 3, "1m") }, func() { autopilot(true, 3, "24h") }},

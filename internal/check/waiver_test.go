@@ -70,7 +70,7 @@ func TestAWaiverNeverCoversAnUnknown(t *testing.T) {
 	}
 	// A failure beside the unknown must not hide it.
 	r, c = runWaived(t, func(h *hosttest.Host) {
-		h.FailFact("Swaps", errors.New("permission denied")).SetUnits(host.UnitStatus{Name: "dev-vda6.swap", LoadState: "loaded", ActiveState: "inactive"})
+		moreUnits(t, h.FailFact("Swaps", errors.New("permission denied")), host.UnitStatus{Name: "dev-vda6.swap", LoadState: "loaded", ActiveState: "inactive"})
 	}, -time.Hour)
 	if c.Outcome != control.Unknown || r.Verdict != check.Unknown {
 		t.Errorf("with a failure beside it: outcome %s, verdict %s", c.Outcome, r.Verdict)
