@@ -16,12 +16,15 @@ func clockCommand() *cobra.Command {
 		Long:   "clock answers on the socket that systemd hands over. The agent itself may not ask the kernel for it.",
 		Args:   cobra.NoArgs,
 		Hidden: true,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			listeners, err := activation.Listeners()
 			if err != nil || len(listeners) != 1 {
 				return &exit{exitUsage, errors.New("no socket from systemd: this is what hostcheck-clock.socket starts")}
 			}
-			return &exit{exitUnknown, host.ServeClock(listeners[0])}
+			if err := host.ServeClock(cmd.Context(), listeners[0]); err != nil {
+				return &exit{exitUnknown, err}
+			}
+			return nil
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,10 +77,15 @@ func ReadClock() (Clock, error) {
 	}, nil
 }
 
-// ServeClock answers everyone who connects with the clock's state, until the listener is closed.
-func ServeClock(l net.Listener) error {
+// ServeClock answers everyone who connects with the clock's state until the context ends.
+func ServeClock(ctx context.Context, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
 	for {
 		conn, err := l.Accept()
+		if ctx.Err() != nil {
+			return nil // asked to stop
+		}
 		if err != nil {
 			return fmt.Errorf("cannot serve the clock's state: %w", err)
 		}

@@ -259,7 +259,8 @@ func TestClockService(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- ServeClock(listener) }()
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { served <- ServeClock(ctx, listener) }()
 	for range 2 {
 		conn, err := net.Dial("unix", listener.Addr().String())
 		if err != nil {
@@ -271,8 +272,12 @@ func TestClockService(t *testing.T) {
 		}
 		conn.Close()
 	}
-	listener.Close()
-	if err := <-served; err == nil {
+	// A service that does not end when it is asked to holds up the node's shutdown.
+	stop()
+	if err := <-served; err != nil {
+		t.Errorf("asked to stop: %v", err)
+	}
+	if err := ServeClock(t.Context(), listener); err == nil {
 		t.Error("it serves without a listener")
 	}
 	for _, bad := range []string{"", "{", `{"error":"operation not permitted"}`, `{"other":1}`, "[]"} {
