@@ -67,13 +67,14 @@ var faults = map[string][]overlay.Fragment{
 	"vault-users-private":            {overlay.File(unitDir+"vault.service.d/99-users.conf", "[Service]\nPrivateUsers=no\n")},
 	"temporary-directories-confined": {overlay.File(unitDir+"tmp.mount.d/99-exec.conf", "[Mount]\nOptions=mode=1777,size=64m,rw,nosuid,nodev,exec\n")},
 	"clock-disciplined":              {overlay.Symlink("/etc/systemd/system/chrony.service", "/dev/null")},
-	"power-button-orderly":           {overlay.File("/etc/acpi/events/power-button", "event=button/power.*\naction=/usr/bin/true\n")},
+	"power-button-orderly":           {overlay.Symlink("/etc/systemd/system/acpid.service", "/dev/null")},
 }
 
 // consequences are controls that state something about the very thing that a fault changes.
 var consequences = map[string]string{
 	"mounts-writable-without-programs": "temporary-directories-confined", // /tmp is one of them
 	"tenancy-units-known":              "network-listeners-exact",        // no socket without somebody who opens it
+	"services-without-network":         "power-button-orderly",           // a masked acpid has no sandbox
 }
 
 // unencrypted fails on every image until the partitions are encrypted.
