@@ -121,12 +121,11 @@ func verify(ctx context.Context, f verifyFlags) error {
 func openHost(f verifyFlags, stage control.Stage) (host.Host, func(), error) {
 	switch {
 	case f.capture != "":
-		file, err := os.Open(f.capture)
+		raw, err := os.ReadFile(f.capture)
 		if err != nil {
 			return nil, nil, fmt.Errorf("cannot open capture: %w", err)
 		}
-		defer file.Close()
-		h, err := host.Replay(file)
+		h, err := host.ReplayBytes(raw)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", f.capture, err)
 		}

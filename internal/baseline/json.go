@@ -116,71 +116,163 @@ func DecodeBytes(raw []byte) (*Baseline, string, error) {
 	if len(raw) > maxSize {
 		return nil, "", fmt.Errorf("cannot read baseline: larger than %d bytes", maxSize)
 	}
-	// The schema is looked at first, so that a newer format is named as such rather than by its
-	// first unknown field.
-	var head struct {
-		Schema string `json:"schema"`
-	}
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return nil, "", fmt.Errorf("cannot decode baseline: %w", err)
-	}
-	if head.Schema != Schema {
-		if strings.HasPrefix(head.Schema, "strongroom.baseline/") {
-			return nil, "", fmt.Errorf("baseline has schema %s and this hostcheck reads %s: %w", head.Schema, Schema, ErrNewer)
-		}
-		return nil, "", fmt.Errorf("cannot decode baseline: schema %q is not %s", head.Schema, Schema)
-	}
-	var doc documentJSON
-	err := strictjson.Object(bytes.NewReader(raw), map[string]any{
-		"schema":  &doc.Schema,
-		"profile": &doc.Profile,
-		"guide":   &doc.Guide,
-		"waivers": &doc.Waivers,
-		"controls": strictjson.Each(func(d *json.Decoder) error {
-			var c controlJSON
-			err := d.Decode(&c)
-			doc.Controls = append(doc.Controls, c)
-			return err
-		}),
-	})
+	doc, err := splitDocument(raw)
 	if err != nil {
-		return nil, "", fmt.Errorf("cannot decode baseline: %w", err)
+		return nil, "", err
 	}
-	var fields strictjson.Decoder
-	b := &Baseline{Profile: doc.Profile}
-	if doc.Guide != nil {
-		b.Guide = *doc.Guide
+	b := &Baseline{}
+	var waivers []control.Waiver
+	var d strictjson.Decoder
+	for _, part := range []struct {
+		name   string
+		target any
+	}{{"profile", &b.Profile}, {"guide", &b.Guide}, {"waivers", &waivers}} {
+		if doc[part.name] == nil {
+			continue
+		}
+		if err := d.Decode(doc[part.name], part.target); err != nil {
+			return nil, "", fmt.Errorf("cannot decode baseline: %s: %w", part.name, err)
+		}
 	}
-	for _, j := range doc.Controls {
-		c := control.Control{
-			ID: j.ID, Family: j.Family, Title: j.Title, Severity: j.Severity, Stage: j.Stage,
-			Guide: j.Guide, Refs: j.Refs, Rationale: j.Rationale, Fix: j.Fix,
+	if doc["controls"] != nil {
+		r := strictjson.NewReader(doc["controls"])
+		if err := r.Array(func() error {
+			c, err := readControl(r, &d)
+			b.Controls = append(b.Controls, c)
+			return err
+		}); err != nil {
+			return nil, "", fmt.Errorf("cannot decode baseline: controls: %w", err)
 		}
-		if len(j.Resources) == 0 || !control.ValidID(j.ID) || j.Severity != control.Must && j.Severity != control.Should {
-			return nil, "", fmt.Errorf("cannot decode baseline: control %q is not complete", j.ID)
-		}
-		for _, rj := range j.Resources {
-			r, ok := resource.New(rj.Kind)
-			if !ok {
-				return nil, "", fmt.Errorf("control %s has a resource of kind %q: %w", j.ID, rj.Kind, ErrNewer)
-			}
-			if err := fields.Decode(rj.Fields, r); err != nil {
-				return nil, "", fmt.Errorf("cannot decode %s of control %s: %w", rj.Kind, j.ID, err)
-			}
-			if err := r.Validate(); err != nil {
-				return nil, "", fmt.Errorf("cannot accept %s of control %s: %w", rj.Kind, j.ID, err)
-			}
-			c.Resources = append(c.Resources, r)
-		}
-		b.Controls = append(b.Controls, c)
 	}
 	if len(b.Controls) == 0 {
 		return nil, "", errors.New("cannot decode baseline: it has no controls")
 	}
-	if err := b.setWaivers(doc.Waivers); err != nil {
+	if err := b.setWaivers(waivers); err != nil {
 		return nil, "", fmt.Errorf("cannot decode baseline: %w", err)
 	}
 	return b, digestOf(raw), nil
+}
+
+// splitDocument gives the fields of a baseline as they are written. The schema is looked at before any of them, so
+// that a newer format is named as such rather than by its first unknown field.
+func splitDocument(raw []byte) (map[string][]byte, error) {
+	doc := map[string][]byte{}
+	var schema string
+	var unknown error
+	r := strictjson.NewReader(raw)
+	err := r.Object(func(name string) (err error) {
+		switch name {
+		case "schema":
+			schema, err = r.String()
+			return err
+		case "profile", "guide", "waivers", "controls":
+		default:
+			unknown = strictjson.Unknown(name)
+		}
+		doc[name], err = r.Raw()
+		return err
+	})
+	if err == nil {
+		err = r.End()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot decode baseline: %w", err)
+	}
+	if schema != Schema {
+		if strings.HasPrefix(schema, "strongroom.baseline/") {
+			return nil, fmt.Errorf("baseline has schema %s and this hostcheck reads %s: %w", schema, Schema, ErrNewer)
+		}
+		return nil, fmt.Errorf("cannot decode baseline: schema %q is not %s", schema, Schema)
+	}
+	if unknown != nil {
+		return nil, fmt.Errorf("cannot decode baseline: %w", unknown)
+	}
+	return doc, nil
+}
+
+// readControl reads what [controlJSON] is written as: in place, for a baseline has hundreds, and their texts are most
+// of it.
+func readControl(r *strictjson.Reader, d *strictjson.Decoder) (c control.Control, err error) {
+	var resources []byte
+	err = r.Object(func(name string) (err error) {
+		switch name {
+		case "id":
+			c.ID, err = r.String()
+		case "family":
+			c.Family, err = r.String()
+		case "title":
+			c.Title, err = r.String()
+		case "severity":
+			var severity string
+			severity, err = r.String()
+			c.Severity = control.Severity(severity)
+		case "stage":
+			var stage []byte
+			if stage, err = r.Bytes(); err == nil {
+				err = c.Stage.UnmarshalText(stage)
+			}
+		case "guide":
+			c.Guide, err = r.Strings()
+		case "refs":
+			c.Refs, err = r.Strings()
+		case "rationale":
+			c.Rationale, err = r.String()
+		case "fix":
+			c.Fix, err = r.String()
+		case "resources":
+			resources, err = r.Raw() // an error in one of them is to name the control, whose id may come later
+		default:
+			err = strictjson.Unknown(name)
+		}
+		return err
+	})
+	if err != nil {
+		return c, err
+	}
+	if resources != nil {
+		of := strictjson.NewReader(resources)
+		if err := of.Array(func() error {
+			res, err := readResource(of, d)
+			c.Resources = append(c.Resources, res)
+			return err
+		}); err != nil {
+			return c, fmt.Errorf("control %q: %w", c.ID, err)
+		}
+	}
+	if len(c.Resources) == 0 || !control.ValidID(c.ID) || c.Severity != control.Must && c.Severity != control.Should {
+		return c, fmt.Errorf("control %q is not complete", c.ID)
+	}
+	return c, nil
+}
+
+// readResource reads what [resourceJSON] is written as.
+func readResource(r *strictjson.Reader, d *strictjson.Decoder) (control.Resource, error) {
+	var kind string
+	var fields []byte
+	if err := r.Object(func(name string) (err error) {
+		switch name {
+		case "kind":
+			kind, err = r.String()
+		case "fields":
+			fields, err = r.Raw()
+		default:
+			err = strictjson.Unknown(name)
+		}
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	res, ok := resource.New(kind)
+	if !ok {
+		return nil, fmt.Errorf("a resource of kind %q: %w", kind, ErrNewer)
+	}
+	if err := d.Decode(fields, res); err != nil {
+		return nil, fmt.Errorf("%s: %w", kind, err)
+	}
+	if err := res.Validate(); err != nil {
+		return nil, fmt.Errorf("cannot accept %s: %w", kind, err)
+	}
+	return res, nil
 }
 
 // ErrNewer says that the baseline was made by a later version than this binary.

@@ -98,13 +98,6 @@ func newFileContent(b []byte) fileContent {
 	return fileContent{Base64: b}
 }
 
-func (c fileContent) bytes() []byte {
-	if c.Text != nil {
-		return []byte(*c.Text)
-	}
-	return c.Base64
-}
-
 // redactValue replaces secrets in every string of a value, whatever its type: a new field of a
 // fact is covered without anybody thinking of it.
 func redactValue(v any) (json.RawMessage, error) {

@@ -13,33 +13,63 @@ import (
 // Recording is a host that answers from what a Recorder wrote. It is safe for concurrent use.
 type Recording struct {
 	about   CaptureHost
-	answers map[question]answer
+	answers map[question]recordedAnswer
 }
 
 var _ Host = (*Recording)(nil)
 
+// recordedAnswer is either of the two. A value lies in the recording as it was written, and is decoded when it is asked
+// for: most runs ask for a part of them.
+type recordedAnswer struct {
+	value []byte
+	err   *recordedError
+}
+
 // Replay reads a recording. A question that it has no answer to gives ErrNotRecorded.
 func Replay(r io.Reader) (*Recording, error) {
-	var schema string
-	out := &Recording{answers: map[question]answer{}}
-	err := strictjson.Object(r, map[string]any{
-		"schema": &schema,
-		"host":   &out.about,
-		"answers": strictjson.Each(func(d *json.Decoder) error {
-			var a answer
-			if err := d.Decode(&a); err != nil {
-				return err
-			}
-			if _, ok := out.answers[a.question]; ok {
-				return fmt.Errorf("two answers to %s", a.question)
-			}
-			if (a.Error == nil) == (a.Value == nil) {
-				return fmt.Errorf("%s has not exactly one of value and error", a.question)
-			}
-			out.answers[a.question] = a
-			return nil
-		}),
-	})
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		return nil, errBadCapture(err)
+	}
+	return ReplayBytes(raw)
+}
+
+// ReplayBytes is Replay of bytes in memory, which must not change any more.
+func ReplayBytes(raw []byte) (*Recording, error) {
+	const usualAnswer = 400 // bytes; the map has room from the start for as many answers as there may be
+	out := &Recording{answers: make(map[question]recordedAnswer, len(raw)/usualAnswer)}
+	var schema, method string
+	var err error
+	r := strictjson.NewReader(raw)
+	if err = r.Object(func(name string) error {
+		switch name {
+		case "schema":
+			schema, err = r.String()
+			return err
+		case "host":
+			return decodeNext(r, &out.about)
+		case "answers":
+			return r.Array(func() error {
+				q, a, err := readAnswer(r)
+				if err != nil {
+					return err
+				}
+				// Answers come by method, so that a few names serve them all.
+				if q.Method == method {
+					q.Method = method
+				}
+				method = q.Method
+				if _, ok := out.answers[q]; ok {
+					return fmt.Errorf("two answers to %s", q)
+				}
+				out.answers[q] = a
+				return nil
+			})
+		}
+		return strictjson.Unknown(name)
+	}); err == nil {
+		err = r.End()
+	}
 	if err == nil && schema != CaptureSchema {
 		err = fmt.Errorf("schema %q, not %q", schema, CaptureSchema)
 	}
@@ -49,34 +79,105 @@ func Replay(r io.Reader) (*Recording, error) {
 	return out, nil
 }
 
+// readAnswer reads what [answer] is written as.
+func readAnswer(r *strictjson.Reader) (q question, a recordedAnswer, err error) {
+	err = r.Object(func(name string) (err error) {
+		switch name {
+		case "method":
+			q.Method, err = r.String()
+		case "argument":
+			q.Argument, err = r.String()
+		case "value":
+			a.value, err = r.Raw()
+		case "error":
+			a.err, err = readError(r)
+		default:
+			err = strictjson.Unknown(name)
+		}
+		return err
+	})
+	if err == nil && (a.err == nil) == (a.value == nil) {
+		err = fmt.Errorf("%s has not exactly one of value and error", q)
+	}
+	return q, a, err
+}
+
+// readError reads what [recordedError] is written as.
+func readError(r *strictjson.Reader) (*recordedError, error) {
+	out := &recordedError{}
+	return out, r.Object(func(name string) (err error) {
+		switch name {
+		case "kind":
+			out.Kind, err = r.String()
+		case "text":
+			out.Text, err = r.String()
+		default:
+			err = strictjson.Unknown(name)
+		}
+		return err
+	})
+}
+
+func decodeNext(r *strictjson.Reader, target any) error {
+	raw, err := r.Raw()
+	if err != nil {
+		return err
+	}
+	var d strictjson.Decoder
+	return d.Decode(raw, target)
+}
+
 // About says which machine was recorded.
 func (r *Recording) About() CaptureHost { return r.about }
 
-// replayed answers a question.
-func replayed[T any](r *Recording, method, argument string) (T, error) {
-	var value T
-	q := question{method, argument}
+// answer gives the recorded value, or the recorded error.
+func (r *Recording) answer(q question) ([]byte, error) {
 	a, ok := r.answers[q]
 	if !ok {
-		return value, fmt.Errorf("%s: %w", q, ErrNotRecorded)
+		return nil, fmt.Errorf("%s: %w", q, ErrNotRecorded)
 	}
-	if a.Error != nil {
-		return value, a.Error
+	if a.err != nil {
+		return nil, a.err
 	}
-	if err := json.Unmarshal(a.Value, &value); err != nil {
-		var zero T
+	return a.value, nil
+}
+
+// replayed answers a question.
+func replayed[T any](r *Recording, method, argument string) (T, error) {
+	var value, zero T
+	q := question{method, argument}
+	raw, err := r.answer(q)
+	if err != nil {
+		return zero, err
+	}
+	if err := json.Unmarshal(raw, &value); err != nil {
 		return zero, errBadCapture(fmt.Errorf("%s: %w", q, err))
 	}
 	return value, nil
 }
 
-// ReadFile implements Host.
-func (r *Recording) ReadFile(path string) ([]byte, error) {
-	c, err := replayed[fileContent](r, "ReadFile", path)
+// ReadFile implements Host. It reads what [fileContent] is written as.
+func (r *Recording) ReadFile(path string) (content []byte, err error) {
+	q := question{"ReadFile", path}
+	raw, err := r.answer(q)
 	if err != nil {
 		return nil, err
 	}
-	return c.bytes(), nil
+	reader := strictjson.NewReader(raw)
+	if err := reader.Object(func(name string) (err error) {
+		switch name {
+		case "text":
+			content, err = reader.Bytes()
+		case "base64":
+			err = decodeNext(reader, &content)
+		default:
+			err = strictjson.Unknown(name)
+		}
+		return err
+	}); err != nil {
+		return nil, errBadCapture(fmt.Errorf("%s: %w", q, err))
+	}
+	return content, nil
 }
 
 // Lstat implements Host.

@@ -3,6 +3,7 @@ package strictjson_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -18,15 +19,30 @@ type element struct {
 func object(text string) (string, []element, error) {
 	var name string
 	var list []element
-	err := strictjson.Object(strings.NewReader(text), map[string]any{
-		"name": &name,
-		"list": strictjson.Each(func(d *json.Decoder) error {
-			var e element
-			err := d.Decode(&e)
-			list = append(list, e)
+	var d strictjson.Decoder
+	r := strictjson.NewReader([]byte(text))
+	err := r.Object(func(field string) (err error) {
+		switch field {
+		case "name":
+			name, err = r.String()
 			return err
-		}),
+		case "list":
+			return r.Array(func() error {
+				raw, err := r.Raw()
+				if err != nil {
+					return err
+				}
+				var e element
+				err = d.Decode(raw, &e)
+				list = append(list, e)
+				return err
+			})
+		}
+		return strictjson.Unknown(field)
 	})
+	if err == nil {
+		err = r.End()
+	}
 	return name, list, err
 }
 
@@ -54,6 +70,10 @@ func TestObject(t *testing.T) {
 		`{"name": 1}`:                    "name: ",
 		`{"name": "x"`:                   "EOF",
 		`{"name": "x" "list": []}`:       "invalid character",
+		`{"name": "x",}`:                 "invalid character '}'",
+		`{"name" "x"}`:                   "not a colon",
+		`{"name": "x"} {}`:               "after the document",
+		`{"list": [{"a": 1},]}`:          "invalid character ']'",
 		`{"list": [{"a": 1}, {"a": 1]]}`: "element 1",
 	} {
 		if _, _, err := object(text); err == nil || !strings.Contains(err.Error(), want) {
@@ -87,6 +107,34 @@ func TestDecoder(t *testing.T) {
 	}
 }
 
+func TestManyFieldsAreRefused(t *testing.T) {
+	r := strictjson.NewReader([]byte(`{"x": 1` + manyFields(200) + "}"))
+	err := r.Object(func(string) error {
+		_, err := r.Raw()
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "more than 100 fields") {
+		t.Error(err)
+	}
+}
+
+func TestDeepNestingIsRefused(t *testing.T) {
+	for depth, want := range map[int]bool{10000: true, 10001: false} {
+		text := []byte(strings.Repeat("[", depth) + strings.Repeat("]", depth))
+		if _, err := strictjson.NewReader(text).Raw(); (err == nil) != want || json.Valid(text) != want {
+			t.Errorf("%d: %v", depth, err)
+		}
+	}
+}
+
+func manyFields(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `, "f%d": 1`, i)
+	}
+	return b.String()
+}
+
 // FuzzObject: what is accepted is what encoding/json reads from the same bytes.
 func FuzzObject(f *testing.F) {
 	for _, seed := range []string{`{"list": [{"a": 1}, {"b": "x"}], "name": "n"}`, `{}`, `{"name": "x"} trailing`, `{"list": [], "list": []}`, `{"name": null}`, "{\"name\": \"\xff\"}"} {
@@ -113,6 +161,41 @@ func FuzzObject(f *testing.F) {
 			if list[i] != want.List[i] {
 				t.Errorf("%q: %v, and encoding/json says %v", raw, list[i], want.List[i])
 			}
+		}
+	})
+}
+
+// FuzzReader: a value is taken if and only if encoding/json takes it, and a string is the one that encoding/json reads.
+func FuzzReader(f *testing.F) {
+	for _, seed := range []string{
+		`{"a": [1, -2.5e+3, true, false, null, {}, []], "b": {"c": "d"}}`, ` "x" `, ``, `{`, `[1,]`, `{"a":1,}`, `{"a" 1}`, `{1: 2}`, `[1 2]`, `01`, `1x`, `nul`, `[}`, `{]`, `,`, `"`,
+		`"\n\t\r\b\f\"\\\/\u00e9\u0000"`, `"\ud83d\ude00"`, `"\ud83d"`, `"\ude00x"`, `"\u12"`, `"\u1\u0010 34"`, `"\x"`, `"\`, `"\\"`, "\"\x10\"", "\"\\u\x10\x11\x12\x13\"", "\"\xff\\n\"", "\"\xed\xa0\x80\"", "\"\u2028é\"",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		r := strictjson.NewReader(raw)
+		value, err := r.Raw()
+		if err == nil {
+			err = r.End()
+		}
+		if (err == nil) != json.Valid(raw) {
+			t.Fatalf("%q: %v, and encoding/json says %t", raw, err, json.Valid(raw))
+		}
+		if err == nil && !bytes.Equal(value, bytes.Trim(raw, " \t\r\n")) {
+			t.Errorf("%q: %q", raw, value)
+		}
+		if err != nil || value[0] != '"' {
+			return
+		}
+		var want string
+		if err := json.Unmarshal(raw, &want); err != nil {
+			t.Fatal(err)
+		}
+		s, err := strictjson.NewReader(raw).String()
+		b, bytesErr := strictjson.NewReader(raw).Bytes()
+		if err != nil || bytesErr != nil || s != want || string(b) != want {
+			t.Errorf("%q: %q %v, %q %v, and encoding/json says %q", raw, s, err, b, bytesErr, want)
 		}
 	})
 }
