@@ -88,8 +88,8 @@ func Run(ctx context.Context, b *baseline.Baseline, digest string, h host.Host, 
 	slots := make(chan struct{}, max(1, orDefault(opts.Parallel, 4)))
 	var wg sync.WaitGroup
 	for i, c := range b.Controls {
+		slots <- struct{}{} // here, for a goroutine of each control that waits would be a stack of each
 		wg.Go(func() {
-			slots <- struct{}{}
 			defer func() { <-slots }()
 			cctx, cancel := context.WithTimeout(ctx, orDefault(opts.Timeout, 20*time.Second))
 			defer cancel()

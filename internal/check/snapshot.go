@@ -21,6 +21,7 @@ type snapshot struct {
 
 	derived   memo[any]
 	processes memo[host.Process]
+	mounts    memo[[]host.Mount]
 
 	mu    sync.Mutex
 	units map[string]unitAnswer
@@ -49,6 +50,11 @@ func (s *snapshot) ReadDir(p string) ([]string, error) { return s.names.get(p, s
 func (s *snapshot) Derived(key string, compute func() any) any {
 	v, _ := s.derived.get(key, func(string) (any, error) { return compute(), nil })
 	return v
+}
+
+// Mounts implements host.Host.
+func (s *snapshot) Mounts() ([]host.Mount, error) {
+	return s.mounts.get("", func(string) ([]host.Mount, error) { return s.Host.Mounts() })
 }
 
 // Process implements host.Host.
@@ -81,19 +87,28 @@ func (s *snapshot) Unit(ctx context.Context, name string) (host.Unit, error) {
 // memo keeps answers by path. A path whose read hangs holds up only those who ask for it.
 type memo[T any] struct {
 	mu      sync.Mutex
-	answers map[string]func() (T, error)
+	answers map[string]*memoAnswer[T]
 }
+
+type memoAnswer[T any] struct {
+	once  sync.Once
+	value T
+	err   error
+}
+
+var errPanicked = errors.New("the first to ask for it panicked")
 
 func (m *memo[T]) get(p string, ask func(string) (T, error)) (T, error) {
 	m.mu.Lock()
-	answer, ok := m.answers[p]
+	a, ok := m.answers[p]
 	if !ok {
-		answer = sync.OnceValues(func() (T, error) { return ask(p) })
+		a = &memoAnswer[T]{err: errPanicked} // whoever comes after a panic is not to take nothing for an answer
 		if m.answers == nil {
-			m.answers = map[string]func() (T, error){}
+			m.answers = map[string]*memoAnswer[T]{}
 		}
-		m.answers[p] = answer
+		m.answers[p] = a
 	}
 	m.mu.Unlock()
-	return answer()
+	a.once.Do(func() { a.value, a.err = ask(p) })
+	return a.value, a.err
 }
