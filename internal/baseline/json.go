@@ -136,11 +136,28 @@ func DecodeBytes(raw []byte) (*Baseline, string, error) {
 	}
 	if doc["controls"] != nil {
 		r := strictjson.NewReader(doc["controls"])
-		if err := r.Array(func() error {
-			c, err := readControl(r, &d)
+		var refused error // what is wrong with the control itself says so in its own words, not by its place
+		err := r.Array(func() error {
+			c, resources, err := readControl(r)
+			if err != nil {
+				return err
+			}
+			complete := control.ValidID(c.ID) && (c.Severity == control.Must || c.Severity == control.Should)
+			if complete {
+				if c.Resources, refused = decodeResources(c.ID, resources, &d); refused != nil {
+					return refused
+				}
+			}
+			if len(c.Resources) == 0 {
+				refused = fmt.Errorf("cannot decode baseline: control %q is not complete", c.ID)
+			}
 			b.Controls = append(b.Controls, c)
-			return err
-		}); err != nil {
+			return refused
+		})
+		if refused != nil {
+			return nil, "", refused
+		}
+		if err != nil {
 			return nil, "", fmt.Errorf("cannot decode baseline: controls: %w", err)
 		}
 	}
@@ -191,9 +208,8 @@ func splitDocument(raw []byte) (map[string][]byte, error) {
 }
 
 // readControl reads what [controlJSON] is written as: in place, for a baseline has hundreds, and their texts are most
-// of it.
-func readControl(r *strictjson.Reader, d *strictjson.Decoder) (c control.Control, err error) {
-	var resources []byte
+// of it. The resources it gives as they are written: an error in one is to name the control, whose id may come later.
+func readControl(r *strictjson.Reader) (c control.Control, resources []byte, err error) {
 	err = r.Object(func(name string) (err error) {
 		switch name {
 		case "id":
@@ -220,59 +236,53 @@ func readControl(r *strictjson.Reader, d *strictjson.Decoder) (c control.Control
 		case "fix":
 			c.Fix, err = r.String()
 		case "resources":
-			resources, err = r.Raw() // an error in one of them is to name the control, whose id may come later
+			resources, err = r.Raw()
 		default:
 			err = strictjson.Unknown(name)
 		}
 		return err
 	})
-	if err != nil {
-		return c, err
-	}
-	if resources != nil {
-		of := strictjson.NewReader(resources)
-		if err := of.Array(func() error {
-			res, err := readResource(of, d)
-			c.Resources = append(c.Resources, res)
-			return err
-		}); err != nil {
-			return c, fmt.Errorf("control %q: %w", c.ID, err)
-		}
-	}
-	if len(c.Resources) == 0 || !control.ValidID(c.ID) || c.Severity != control.Must && c.Severity != control.Should {
-		return c, fmt.Errorf("control %q is not complete", c.ID)
-	}
-	return c, nil
+	return c, resources, err
 }
 
-// readResource reads what [resourceJSON] is written as.
-func readResource(r *strictjson.Reader, d *strictjson.Decoder) (control.Resource, error) {
-	var kind string
-	var fields []byte
-	if err := r.Object(func(name string) (err error) {
-		switch name {
-		case "kind":
-			kind, err = r.String()
-		case "fields":
-			fields, err = r.Raw()
-		default:
-			err = strictjson.Unknown(name)
+// decodeResources reads what the [resourceJSON] of a control are written as.
+func decodeResources(id string, raw []byte, d *strictjson.Decoder) (out []control.Resource, err error) {
+	if raw == nil {
+		return nil, nil
+	}
+	r := strictjson.NewReader(raw)
+	var refused error
+	err = r.Array(func() error {
+		var kind string
+		var fields []byte
+		if err := r.Object(func(name string) (err error) {
+			switch name {
+			case "kind":
+				kind, err = r.String()
+			case "fields":
+				fields, err = r.Raw()
+			default:
+				err = strictjson.Unknown(name)
+			}
+			return err
+		}); err != nil {
+			return err
 		}
-		return err
-	}); err != nil {
-		return nil, err
+		res, ok := resource.New(kind)
+		if !ok {
+			refused = fmt.Errorf("control %s has a resource of kind %q: %w", id, kind, ErrNewer)
+		} else if err := d.Decode(fields, res); err != nil {
+			refused = fmt.Errorf("cannot decode %s of control %s: %w", kind, id, err)
+		} else if err := res.Validate(); err != nil {
+			refused = fmt.Errorf("cannot accept %s of control %s: %w", kind, id, err)
+		}
+		out = append(out, res)
+		return refused
+	})
+	if refused == nil && err != nil {
+		refused = fmt.Errorf("cannot decode baseline: resources of control %q: %w", id, err)
 	}
-	res, ok := resource.New(kind)
-	if !ok {
-		return nil, fmt.Errorf("a resource of kind %q: %w", kind, ErrNewer)
-	}
-	if err := d.Decode(fields, res); err != nil {
-		return nil, fmt.Errorf("%s: %w", kind, err)
-	}
-	if err := res.Validate(); err != nil {
-		return nil, fmt.Errorf("cannot accept %s: %w", kind, err)
-	}
-	return res, nil
+	return out, refused
 }
 
 // ErrNewer says that the baseline was made by a later version than this binary.
