@@ -21,7 +21,6 @@ type snapshot struct {
 
 	derived   memo[any]
 	processes memo[host.Process]
-	mounts    memo[[]host.Mount]
 
 	mu    sync.Mutex
 	units map[string]unitAnswer
@@ -50,11 +49,6 @@ func (s *snapshot) ReadDir(p string) ([]string, error) { return s.names.get(p, s
 func (s *snapshot) Derived(key string, compute func() any) any {
 	v, _ := s.derived.get(key, func(string) (any, error) { return compute(), nil })
 	return v
-}
-
-// Mounts implements host.Host.
-func (s *snapshot) Mounts() ([]host.Mount, error) {
-	return s.mounts.get("", func(string) ([]host.Mount, error) { return s.Host.Mounts() })
 }
 
 // Process implements host.Host.

@@ -263,3 +263,17 @@ func TestReplayRefusesWhatIsNoRecording(t *testing.T) {
 		}
 	}
 }
+
+func TestReplayIsLoudAboutAnAnswerThatIsNone(t *testing.T) {
+	for _, value := range []string{`null`, `[]`, `{"mode": "420"}`, `{"mode": 4294967296}`, `{"mode": -1}`, `{"uid": 1.5}`, `{"size": null}`, `{"target": 1}`, `{"mode": 1, "mode": 2}`, `{"more": 1}`, `{"text": 1}`, `{"base64": "?"}`} {
+		replay, err := host.Replay(strings.NewReader(`{"schema":"strongroom.capture/v1","host":{},"answers":[
+			{"method":"Lstat","argument":"/x","value":` + value + `},{"method":"ReadFile","argument":"/x","value":` + value + `}]}`))
+		must(t, err)
+		if _, err := replay.Lstat("/x"); err == nil || !strings.Contains(err.Error(), "Lstat(/x)") {
+			t.Errorf("Lstat takes %s: %v", value, err)
+		}
+		if _, err := replay.ReadFile("/x"); err == nil || !strings.Contains(err.Error(), "ReadFile(/x)") {
+			t.Errorf("ReadFile takes %s: %v", value, err)
+		}
+	}
+}

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
+	"sync"
 
 	"github.com/strongroom/strongroom/internal/strictjson"
 )
@@ -14,6 +16,12 @@ import (
 type Recording struct {
 	about   CaptureHost
 	answers map[question]recordedAnswer
+
+	// What is large and asked for by many is decoded once, as a live host asks for it once.
+	mounts memo[[]Mount]
+	units  memo[[]UnitStatus]
+	mu     sync.Mutex
+	unit   map[string]*memo[Unit]
 }
 
 var _ Host = (*Recording)(nil)
@@ -37,7 +45,7 @@ func Replay(r io.Reader) (*Recording, error) {
 // ReplayBytes is Replay of bytes in memory, which must not change any more.
 func ReplayBytes(raw []byte) (*Recording, error) {
 	const usualAnswer = 400 // bytes; the map has room from the start for as many answers as there may be
-	out := &Recording{answers: make(map[question]recordedAnswer, len(raw)/usualAnswer)}
+	out := &Recording{answers: make(map[question]recordedAnswer, len(raw)/usualAnswer), unit: map[string]*memo[Unit]{}}
 	var schema, method string
 	var err error
 	r := strictjson.NewReader(raw)
@@ -180,13 +188,56 @@ func (r *Recording) ReadFile(path string) (content []byte, err error) {
 	return content, nil
 }
 
+// fileInfo reads what [FileInfo] is written as: two in three answers are one.
+func (r *Recording) fileInfo(q question) (info FileInfo, err error) {
+	raw, err := r.answer(q)
+	if err != nil {
+		return FileInfo{}, err
+	}
+	reader := strictjson.NewReader(raw)
+	if err := reader.Object(func(name string) (err error) {
+		switch name {
+		case "mode":
+			var mode uint32
+			mode, err = readUint32(reader)
+			info.Mode = fs.FileMode(mode)
+		case "uid":
+			info.UID, err = readUint32(reader)
+		case "gid":
+			info.GID, err = readUint32(reader)
+		case "size":
+			var number []byte
+			if number, err = reader.Raw(); err == nil {
+				info.Size, err = strconv.ParseInt(string(number), 10, 64)
+			}
+		case "target":
+			info.Target, err = reader.String()
+		default:
+			err = strictjson.Unknown(name)
+		}
+		return err
+	}); err != nil {
+		return FileInfo{}, errBadCapture(fmt.Errorf("%s: %w", q, err))
+	}
+	return info, nil
+}
+
+func readUint32(r *strictjson.Reader) (uint32, error) {
+	number, err := r.Raw()
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(string(number), 10, 32)
+	return uint32(n), err
+}
+
 // Lstat implements Host.
 func (r *Recording) Lstat(path string) (FileInfo, error) {
-	return replayed[FileInfo](r, "Lstat", path)
+	return r.fileInfo(question{"Lstat", path})
 }
 
 // Stat implements Host.
-func (r *Recording) Stat(path string) (FileInfo, error) { return replayed[FileInfo](r, "Stat", path) }
+func (r *Recording) Stat(path string) (FileInfo, error) { return r.fileInfo(question{"Stat", path}) }
 
 // ReadDir implements Host.
 func (r *Recording) ReadDir(path string) ([]string, error) {
@@ -197,7 +248,9 @@ func (r *Recording) ReadDir(path string) ([]string, error) {
 func (r *Recording) Swaps() ([]Swap, error) { return replayed[[]Swap](r, "Swaps", "") }
 
 // Mounts implements Host.
-func (r *Recording) Mounts() ([]Mount, error) { return replayed[[]Mount](r, "Mounts", "") }
+func (r *Recording) Mounts() ([]Mount, error) {
+	return r.mounts.get(func() ([]Mount, error) { return replayed[[]Mount](r, "Mounts", "") })
+}
 
 // KernelArguments implements Host.
 func (r *Recording) KernelArguments() ([]string, error) {
@@ -217,7 +270,14 @@ func (r *Recording) Process(pid int) (Process, error) {
 
 // Unit implements Host.
 func (r *Recording) Unit(_ context.Context, name string) (Unit, error) {
-	return replayed[Unit](r, "Unit", name)
+	r.mu.Lock()
+	m := r.unit[name]
+	if m == nil {
+		m = &memo[Unit]{}
+		r.unit[name] = m
+	}
+	r.mu.Unlock()
+	return m.get(func() (Unit, error) { return replayed[Unit](r, "Unit", name) })
 }
 
 // UnitStatus implements Host.
@@ -227,7 +287,7 @@ func (r *Recording) UnitStatus(_ context.Context, name string) (UnitStatus, erro
 
 // Units implements Host.
 func (r *Recording) Units(context.Context) ([]UnitStatus, error) {
-	return replayed[[]UnitStatus](r, "Units", "")
+	return r.units.get(func() ([]UnitStatus, error) { return replayed[[]UnitStatus](r, "Units", "") })
 }
 
 // Ruleset implements Host.
