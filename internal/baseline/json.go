@@ -126,12 +126,17 @@ func DecodeBytes(raw []byte) (*Baseline, string, error) {
 	for _, part := range []struct {
 		name   string
 		target any
-	}{{"profile", &b.Profile}, {"guide", &b.Guide}, {"waivers", &waivers}} {
+	}{{"profile", &b.Profile}, {"waivers", &waivers}} {
 		if doc[part.name] == nil {
 			continue
 		}
 		if err := d.Decode(doc[part.name], part.target); err != nil {
 			return nil, "", fmt.Errorf("cannot decode baseline: %s: %w", part.name, err)
+		}
+	}
+	if doc["guide"] != nil {
+		if err := readGuide(strictjson.NewReader(doc["guide"]), &d, &b.Guide); err != nil {
+			return nil, "", fmt.Errorf("cannot decode baseline: guide: %w", err)
 		}
 	}
 	if doc["controls"] != nil {
@@ -205,6 +210,33 @@ func splitDocument(raw []byte) (map[string][]byte, error) {
 		return nil, fmt.Errorf("cannot decode baseline: %w", unknown)
 	}
 	return doc, nil
+}
+
+// readGuide reads what [control.Guide] is written as, item by item: all at once would need a buffer of its size.
+func readGuide(r *strictjson.Reader, d *strictjson.Decoder, guide *control.Guide) error {
+	return r.Object(func(name string) (err error) {
+		switch name {
+		case "name":
+			guide.Name, err = r.String()
+		case "revision":
+			guide.Revision, err = r.String()
+		case "url":
+			guide.URL, err = r.String()
+		case "items":
+			err = r.Array(func() error {
+				var item control.GuideItem
+				raw, err := r.Raw()
+				if err == nil {
+					err = d.Decode(raw, &item)
+				}
+				guide.Items = append(guide.Items, item)
+				return err
+			})
+		default:
+			err = strictjson.Unknown(name)
+		}
+		return err
+	})
 }
 
 // readControl reads what [controlJSON] is written as: in place, for a baseline has hundreds, and their texts are most

@@ -5,9 +5,13 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync"
 )
 
-var clusterName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$`)
+// clusterName is compiled on first use, as hostname is.
+var clusterName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$`)
+})
 
 // check judges the values that decoded, and gives them their types.
 func check(spec fileSpec, at locator, clusterPort int, wrong *Mistakes) *Config {
@@ -17,7 +21,7 @@ func check(spec fileSpec, at locator, clusterPort int, wrong *Mistakes) *Config 
 		ClusterAddr: spec.ClusterAddr,
 		Seal:        "shamir",
 	}
-	if cluster := at.block("cluster"); cluster.isString("name") && !clusterName.MatchString(spec.Cluster.Name) {
+	if cluster := at.block("cluster"); cluster.isString("name") && !clusterName().MatchString(spec.Cluster.Name) {
 		wrong.add(cluster.attribute("name"), "1 to 64 letters, digits, dots, dashes and underscores",
 			"cluster name %q is not a name", spec.Cluster.Name)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/control"
@@ -48,7 +47,12 @@ func (p *ProgramsAbsent) Verify(_ context.Context, h host.Host, _ control.Stage)
 	if installed.err != nil {
 		o.unknown(installed.unreadable, want, installed.err)
 	}
-	found := slices.DeleteFunc(slices.Clone(installed.paths), func(at string) bool { return !matchesAny(p.Programs, path.Base(at)) })
+	var found []string
+	for _, at := range installed.paths {
+		if matchesAny(p.Programs, path.Base(at)) {
+			found = append(found, at)
+		}
+	}
 	o.none(strings.Join(programDirs, ":"), want, named(found))
 	return o.out
 }
