@@ -184,6 +184,17 @@ func TestAPIIsAskedSparingly(t *testing.T) {
 	if _, err := open().AuditDevices(t.Context()); !errors.Is(err, host.ErrSealed) {
 		t.Errorf("sealed since, and still answered from memory: %v", err)
 	}
+
+	v = unsealed()
+	run := member(t, v, "hvs.agent", nil)()
+	_, tokensErr := run.Tokens(t.Context())
+	_, devicesErr := run.AuditDevices(t.Context())
+	if err := errors.Join(tokensErr, devicesErr); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(strings.Join(v.asked, "\n"), "sys/seal-status"); n != 1 {
+		t.Errorf("one run asked %d times whether the server is sealed", n)
+	}
 }
 
 func TestAPIThatCannotBeAsked(t *testing.T) {

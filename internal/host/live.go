@@ -50,7 +50,8 @@ type LiveHost struct {
 	status map[string]*memo[UnitStatus]
 	tls    map[string]*memo[TLSListener]
 	// answers of the API, by method
-	answers map[string]*memo[any]
+	answers  map[string]*memo[any]
+	unsealed memo[struct{}] // whether the API can be asked
 }
 
 var _ Host = (*LiveHost)(nil)

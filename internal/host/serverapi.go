@@ -88,8 +88,8 @@ func askAPI[T any](ctx context.Context, l *LiveHost, method string, ask func(*AP
 	}
 	m := keyed(l, l.answers, method)
 	v, err := m.get(func() (any, error) {
-		// A server that has been sealed since has no members' facts, whatever is remembered.
-		if err := l.api.Unsealed(ctx); err != nil {
+		// A server that has been sealed since has no members' facts, whatever is remembered. One answer serves the run.
+		if _, err := l.unsealed.get(func() (struct{}, error) { return struct{}{}, l.api.Unsealed(ctx) }); err != nil {
 			return none, err
 		}
 		return remember(l.memory, method, func() (T, error) { return ask(l.api, ctx) })
