@@ -74,7 +74,7 @@ func (s *stepVerify) verify(ctx context.Context) error {
 		return fmt.Errorf("cannot verify the sealed tree: it states baseline %s, and this build rendered %s\nhint: a provisioner has replaced it, or hostcheck and the plugin are of different versions", document.Baseline, s.bake.plan.baselineDigest)
 	}
 	var text strings.Builder
-	if err := report.WriteText(&text, document, report.TextOptions{Brief: document.Verdict == check.Pass}); err != nil {
+	if err := report.WriteText(&text, document, report.Options{Brief: document.Verdict == check.Pass}); err != nil {
 		return err
 	}
 	s.bake.ui.Say(strings.TrimSpace(text.String()))

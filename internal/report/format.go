@@ -53,7 +53,7 @@ func Write(w io.Writer, d *Document, f Format, o Options) error {
 	var err error
 	switch f {
 	case Text:
-		err = WriteText(b, d, TextOptions(o))
+		err = WriteText(b, d, o)
 	case JSON:
 		err = WriteJSON(b, d)
 	case JUnit:

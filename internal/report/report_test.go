@@ -132,14 +132,14 @@ func golden(t *testing.T, name string, got []byte) {
 func TestText(t *testing.T) {
 	for name, c := range map[string]struct {
 		result  *check.Report
-		options report.TextOptions
+		options report.Options
 	}{
-		"fail.txt":         {result(), report.TextOptions{}},
-		"fail-verbose.txt": {result(), report.TextOptions{Verbose: true}},
-		"fail-brief.txt":   {result(), report.TextOptions{Brief: true}},
-		"fail-color.txt":   {result(), report.TextOptions{Color: true}},
-		"pass.txt":         {good(), report.TextOptions{}},
-		"pass-brief.txt":   {good(), report.TextOptions{Brief: true}},
+		"fail.txt":         {result(), report.Options{}},
+		"fail-verbose.txt": {result(), report.Options{Verbose: true}},
+		"fail-brief.txt":   {result(), report.Options{Brief: true}},
+		"fail-color.txt":   {result(), report.Options{Color: true}},
+		"pass.txt":         {good(), report.Options{}},
+		"pass-brief.txt":   {good(), report.Options{Brief: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
@@ -161,7 +161,7 @@ func TestTextEscapesTheHostsBytes(t *testing.T) {
 	o.Source, o.Got = "/dev/\x1b[2J", "none\nverdict PASS at stage boot\x9b"
 	r.Controls[2].Observations[0].Err = errors.New("x\r\nverdict PASS")
 	var b bytes.Buffer
-	if err := report.WriteText(&b, report.New(r, ""), report.TextOptions{}); err != nil {
+	if err := report.WriteText(&b, report.New(r, ""), report.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if bytes.ContainsAny(b.Bytes(), "\x1b\r") || bytes.IndexByte(b.Bytes(), 0x9b) >= 0 || strings.Contains(b.String(), "\nverdict PASS") {
@@ -197,7 +197,7 @@ func TestJSONRoundTrip(t *testing.T) {
 // On a terminal the way out is for who needs one; a program may want it for everything.
 func TestHintsOnlyWhereSomethingIsWrong(t *testing.T) {
 	var b bytes.Buffer
-	if err := report.WriteText(&b, report.New(result(), ""), report.TextOptions{Verbose: true}); err != nil {
+	if err := report.WriteText(&b, report.New(result(), ""), report.Options{Verbose: true}); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(b.String(), "not a hint") || strings.Count(b.String(), "hint: ") != 2 {
@@ -245,7 +245,7 @@ func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 func TestWriteErrorsAreReported(t *testing.T) {
 	d := report.New(result(), "1.2.3")
-	if err := report.WriteText(broken{}, d, report.TextOptions{}); !errors.Is(err, io.ErrClosedPipe) {
+	if err := report.WriteText(broken{}, d, report.Options{}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("text: %v", err)
 	}
 	if err := report.WriteJSON(broken{}, d); !errors.Is(err, io.ErrClosedPipe) {
@@ -258,7 +258,7 @@ func TestTextCutsLongValues(t *testing.T) {
 	r := result()
 	r.Controls[0].Observations[1].Got = strings.Repeat("call ", 1000)
 	var b bytes.Buffer
-	if err := report.WriteText(&b, report.New(r, ""), report.TextOptions{}); err != nil {
+	if err := report.WriteText(&b, report.New(r, ""), report.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.String(), "call … (4700 characters more in the JSON report)") {

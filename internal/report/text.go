@@ -13,13 +13,6 @@ import (
 	"github.com/strongroom/strongroom/internal/control"
 )
 
-// TextOptions of WriteText.
-type TextOptions struct {
-	Color   bool
-	Verbose bool // also the observations of controls that pass
-	Brief   bool // only what needs a person: the console of a node
-}
-
 // outcomes in the order in which a summary names them.
 var outcomes = []control.Outcome{control.Pass, control.Fail, control.Unknown, control.Pending, control.Waived, control.NotApplicable}
 
@@ -34,8 +27,8 @@ var marks = map[control.Outcome]struct{ word, color string }{
 
 // WriteText writes a report for a terminal or a console: what needs a person first, then one line per
 // control, and the verdict where the eye ends up.
-func WriteText(w io.Writer, d *Document, o TextOptions) error {
-	t := &text{TextOptions: o, at: d.Started}
+func WriteText(w io.Writer, d *Document, o Options) error {
+	t := &text{Options: o, at: d.Started}
 	bad := attention(d)
 	if len(bad) > 0 && !o.Brief {
 		t.heading("needs attention")
@@ -96,7 +89,7 @@ func attention(d *Document) []*Control {
 
 // text is the report on its way to a terminal.
 type text struct {
-	TextOptions
+	Options
 	strings.Builder
 	at time.Time // of the run
 }
