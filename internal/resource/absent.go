@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path"
 
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/host"
@@ -21,7 +20,7 @@ func (a *Absent) Key() control.Key { return control.Key{Kind: "absent", Name: a.
 
 func (a *Absent) Validate() error {
 	var r require
-	r.that(path.IsAbs(a.Path) && path.Clean(a.Path) == a.Path && a.Path != "/", "path %q is not absolute and clean", a.Path)
+	r.that(absolute(a.Path) && a.Path != "/", "path %q is not absolute and clean", a.Path)
 	return r.err()
 }
 

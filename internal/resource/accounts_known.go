@@ -69,8 +69,8 @@ func (a *AccountsKnown) verifyUsers(o *observe, h host.Host) {
 		}
 		ids[id] = f[0]
 	}
-	o.none(file, "no account but those of the image", named(strangers))
-	o.none(file+" ids", "an id of its own for each account", named(shared))
+	o.none(file, "no account but those of the image", named(strangers, ""))
+	o.none(file+" ids", "an id of its own for each account", named(shared, ""))
 }
 
 // verifyGroups looks at the fields of a group database that name accounts.
@@ -98,5 +98,5 @@ func (a *AccountsKnown) verifyGroups(o *observe, h host.Host, file string, field
 			}
 		}
 	}
-	o.none(file, want, named(found))
+	o.none(file, want, named(found, ""))
 }

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/control"
@@ -48,18 +49,11 @@ func (p *AppArmorProcess) want() string { return p.Profile + " (enforce)" }
 func (o *observe) securityContext(ctx context.Context, h host.Host, unit, want string) (text, source string, ok bool) {
 	dir := "/proc/self"
 	if unit != "self" {
-		from := "org.freedesktop.systemd1 " + unit + " MainPID"
-		u, err := h.Unit(ctx, unit)
-		if err != nil {
-			o.unknown(from, "a main process", err)
+		pid, ok := mainProcess(ctx, o, h, unit)
+		if !ok {
 			return "", "", false
 		}
-		pid := u.Properties["MainPID"]
-		if pid == "" || pid == "0" {
-			o.judge(from, "a main process", "unit "+u.ActiveState, false)
-			return "", "", false
-		}
-		dir = "/proc/" + pid
+		dir = "/proc/" + strconv.Itoa(pid)
 	}
 	source = dir + "/attr/current"
 	content, err := h.ReadFile(source)

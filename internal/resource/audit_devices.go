@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -38,7 +39,7 @@ func (a *AuditDevices) Validate() error {
 	r.that(slugName.MatchString(a.Name), "name %q is not a slug", a.Name)
 	r.that(a.Devices >= 0 && a.Kinds >= 0 && a.Kinds <= max(a.Devices, 1), "%d kinds of %d devices", a.Kinds, a.Devices)
 	r.that(a.HMACAccessor == "" || a.HMACAccessor == "true" || a.HMACAccessor == "false", "hmac_accessor %q is neither true nor false", a.HMACAccessor)
-	r.that(a.FilesBelow == "" || path.IsAbs(a.FilesBelow) && path.Clean(a.FilesBelow) == a.FilesBelow, "files_below %q is not absolute and clean", a.FilesBelow)
+	r.that(a.FilesBelow == "" || absolute(a.FilesBelow), "files_below %q is not absolute and clean", a.FilesBelow)
 	r.that(a.Devices > 0 || a.Hashed || a.HMACAccessor != "" || a.Complete || a.FilesBelow != "", "nothing is stated")
 	return r.err()
 }
@@ -81,7 +82,7 @@ func (a *AuditDevices) Verify(ctx context.Context, h host.Host, stage control.St
 }
 
 func (a *AuditDevices) judge(o *observe, source string, d host.AuditDevice) {
-	option := func(name string) string { return orElse(d.Options[name], "not set") }
+	option := func(name string) string { return cmp.Or(d.Options[name], "not set") }
 	if a.Hashed {
 		o.judge(source+" log_raw", "false", option("log_raw"), isFalse(d.Options["log_raw"], true))
 	}

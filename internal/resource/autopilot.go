@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -59,7 +60,7 @@ func (a *Autopilot) Verify(ctx context.Context, h host.Host, stage control.Stage
 	if a.Healthy {
 		got := fmt.Sprintf("healthy, %d voters", seen.Voters)
 		if !seen.Healthy {
-			got = "not healthy: " + orElse(strings.Join(seen.Unhealthy, ", "), "no server is named")
+			got = "not healthy: " + cmp.Or(strings.Join(seen.Unhealthy, ", "), "no server is named")
 		}
 		o.judge(state, "healthy", got, seen.Healthy && len(seen.Unhealthy) == 0)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"regexp"
 	"strings"
 
@@ -29,7 +28,7 @@ func (e *Executable) Key() control.Key { return control.Key{Kind: "executable", 
 func (e *Executable) Validate() error {
 	var r require
 	r.that(strings.HasSuffix(e.Unit, ".service"), "unit %q is not a service", e.Unit)
-	r.that(path.IsAbs(e.Path) && path.Clean(e.Path) == e.Path, "path %q is not absolute and clean", e.Path)
+	r.that(absolute(e.Path), "path %q is not absolute and clean", e.Path)
 	r.that(e.SHA256 == "" || sha256Hex.MatchString(e.SHA256), "sha256 %q is not 64 lower-case hex digits", e.SHA256)
 	return r.err()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"path"
 	"strconv"
 	"strings"
 
@@ -31,7 +30,7 @@ func (f *File) Key() control.Key { return control.Key{Kind: "file", Name: f.Path
 
 func (f *File) Validate() error {
 	var r require
-	r.that(path.IsAbs(f.Path) && path.Clean(f.Path) == f.Path, "path %q is not absolute and clean", f.Path)
+	r.that(absolute(f.Path), "path %q is not absolute and clean", f.Path)
 	if f.Target == "" {
 		_, err := f.mode()
 		r.that(err == nil, "mode %q is not octal and at most 0777 (like 0644)", f.Mode)

@@ -44,7 +44,7 @@ func (t *HomeTraces) Verify(_ context.Context, h host.Host, _ control.Stage) []c
 		o.missing("/etc/passwd", "readable", err)
 		return o.out
 	}
-	var found listing
+	var found []string
 	looked := 0
 	for _, home := range homes {
 		if _, err := h.Stat(home); errors.Is(err, fs.ErrNotExist) {
@@ -57,14 +57,14 @@ func (t *HomeTraces) Verify(_ context.Context, h host.Host, _ control.Stage) []c
 		for _, f := range t.Files {
 			switch _, err := h.Lstat(path.Join(home, f)); {
 			case err == nil:
-				found.add(path.Join(home, f))
+				found = append(found, path.Join(home, f))
 			case absentPath(err):
 			default:
 				o.unknown(path.Join(home, f), want, err)
 			}
 		}
 	}
-	o.judge("home directories", want, found.text("none"), found.n == 0)
+	o.judge("home directories", want, named(found, "none"), len(found) == 0)
 	return o.out
 }
 

@@ -112,9 +112,7 @@ func (s *InterfaceSysctl) verifyOverrides(o *observe, h host.Host) {
 	ours := s.fragmentName()
 	for _, f := range files.list {
 		if f.name == ours {
-			if path.Dir(f.path) != sysctlFragments {
-				o.judge(f.path, "no file of this name", "replaces "+path.Join(sysctlFragments, ours), false)
-			}
+			f.judgeName(o)
 			continue
 		}
 		settings, err := f.settings()

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func (f *KernelFact) Verify(_ context.Context, h host.Host, stage control.Stage)
 	case err != nil:
 		o.missing(f.Path, f.want(), err)
 	default:
-		o.judge(f.Path, f.want(), orNothing(got), f.holds(got))
+		o.judge(f.Path, f.want(), cmp.Or(got, nothing), f.holds(got))
 	}
 	return o.out
 }
@@ -109,13 +110,6 @@ func (f *KernelFact) want() string {
 }
 
 const nothing = "nothing"
-
-func orNothing(s string) string {
-	if s == "" {
-		return nothing
-	}
-	return s
-}
 
 // matchesAny reports whether a name matches one of the patterns, which Validate has proven well-formed.
 func matchesAny(patterns []string, name string) bool {

@@ -2,10 +2,7 @@ package resource
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
@@ -34,7 +31,7 @@ func (m *Mount) Key() control.Key { return control.Key{Kind: "mount", Name: m.Po
 
 func (m *Mount) Validate() error {
 	var r require
-	r.that(path.IsAbs(m.Point) && path.Clean(m.Point) == m.Point, "point %q is not absolute and clean", m.Point)
+	r.that(absolute(m.Point), "point %q is not absolute and clean", m.Point)
 	r.that(m.What == "" || m.Point != "/" && !strings.Contains(m.Point, "-"), "point %q cannot name a mount unit: a dash needs escaping", m.Point)
 	r.that(!strings.ContainsAny(m.What+m.FSType, " \t\n"), "what %q or fstype %q has blanks", m.What, m.FSType)
 	r.that(m.What == "" || m.FSType != "", "a mount that is rendered (what: %s) needs its fstype", m.What)
@@ -101,17 +98,7 @@ func (m *Mount) Verify(_ context.Context, h host.Host, stage control.Stage) []co
 		o.judge(source+" "+m.Point+" options", strings.Join(m.Options, ","), strings.Join(found.Options, ","), len(missing) == 0)
 	}
 	if m.Verity {
-		uuid := "/sys/dev/block/" + found.Device + "/dm/uuid"
-		got, err := h.ReadFile(uuid)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			o.judge(uuid, "CRYPT-VERITY-…", "not a device-mapper device: "+found.Source, false)
-		case err != nil:
-			o.unknown(uuid, "CRYPT-VERITY-…", err)
-		default:
-			v := strings.TrimSpace(string(got))
-			o.judge(uuid, "CRYPT-VERITY-…", v, strings.HasPrefix(v, "CRYPT-VERITY-"))
-		}
+		o.mapped(h, *found, "CRYPT-VERITY-", "not a device-mapper device: "+found.Source)
 	}
 	return o.out
 }

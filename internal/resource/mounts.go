@@ -2,9 +2,7 @@ package resource
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -34,7 +32,7 @@ func (m *Mounts) Validate() error {
 	var r require
 	r.that(groupName.MatchString(m.Name), "name %q is not a word in lower case", m.Name)
 	for _, p := range slices.Concat(m.Points, m.Only, m.Except) {
-		r.that(path.IsAbs(p) && path.Clean(p) == p, "path %q is not absolute and clean", p)
+		r.that(absolute(p), "path %q is not absolute and clean", p)
 		_, err := path.Match(p, "")
 		r.that(err == nil, "path %q is not a pattern", p)
 	}
@@ -81,19 +79,10 @@ func (m *Mounts) Verify(_ context.Context, h host.Host, stage control.Stage) []c
 	}
 	if m.Encrypted {
 		for _, mt := range chosen {
-			verifyEncrypted(o, h, mt)
+			o.mapped(h, mt, "CRYPT-LUKS", fmt.Sprintf("%s lies on %s in the clear", mt.Point, mt.Source))
 		}
 	}
 	return o.out
-}
-
-// none passes when a list of what breaks a rule is empty.
-func (o *observe) none(source, rule, breaking string) {
-	got := rule
-	if breaking != "" {
-		got = "not so: " + breaking
-	}
-	o.judge(source, rule, got, breaking == "")
 }
 
 // choose gives the mounts that the rule is about, and the points where nothing is mounted. Of several mounts
@@ -143,19 +132,4 @@ func (m *Mounts) verifyApart(o *observe, source string, chosen []host.Mount) {
 		}
 	}
 	o.none(source, "each on a device of its own", strings.Join(shared, ", "))
-}
-
-func verifyEncrypted(o *observe, h host.Host, mt host.Mount) {
-	const want = "CRYPT-LUKS…"
-	uuid := "/sys/dev/block/" + mt.Device + "/dm/uuid"
-	content, err := h.ReadFile(uuid)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		o.judge(uuid, want, fmt.Sprintf("%s lies on %s in the clear", mt.Point, mt.Source), false)
-	case err != nil:
-		o.unknown(uuid, want, err)
-	default:
-		got := strings.TrimSpace(string(content))
-		o.judge(uuid, want, got, strings.HasPrefix(got, "CRYPT-LUKS"))
-	}
 }

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"strings"
 
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host"
 )
 
 // observe builds the observations of one resource, so that every kind says what it wanted, what
@@ -47,11 +50,53 @@ func (o *observe) missing(source, want string, err error) {
 	o.unknown(source, want, err)
 }
 
+// none passes when a list of what breaks a rule is empty.
+func (o *observe) none(source, rule, breaking string) {
+	got := rule
+	if breaking != "" {
+		got = "not so: " + breaking
+	}
+	o.judge(source, rule, got, breaking == "")
+}
+
+// mapped asks that the device below a mount is a target of the device mapper whose uuid begins so; unmapped says
+// what it means that it is none.
+func (o *observe) mapped(h host.Host, mt host.Mount, prefix, unmapped string) {
+	source, want := "/sys/dev/block/"+mt.Device+"/dm/uuid", prefix+"…"
+	content, err := h.ReadFile(source)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		o.judge(source, want, unmapped, false)
+	case err != nil:
+		o.unknown(source, want, err)
+	default:
+		uuid := strings.TrimSpace(string(content))
+		o.judge(source, want, uuid, strings.HasPrefix(uuid, prefix))
+	}
+}
+
 func (o *observe) add(source, want, got string, outcome control.Outcome, err error) {
 	o.out = append(o.out, control.Observation{
 		Resource: o.key, Layer: o.layer, Outcome: outcome, Want: want, Got: got, Source: source, Err: err,
 	})
 }
+
+// maxNamed bounds what one observation names, so that a report stays readable.
+const maxNamed = 20
+
+// named is a list in words, or none when it is empty.
+func named(items []string, none string) string {
+	if len(items) == 0 {
+		return none
+	}
+	if len(items) > maxNamed {
+		return fmt.Sprintf("%s and %d more", strings.Join(items[:maxNamed], ", "), len(items)-maxNamed)
+	}
+	return strings.Join(items, ", ")
+}
+
+// absolute reports whether a path is absolute and clean.
+func absolute(p string) bool { return path.IsAbs(p) && path.Clean(p) == p }
 
 // require collects complaints of a Validate method.
 type require struct{ errs []error }

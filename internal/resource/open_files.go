@@ -23,7 +23,7 @@ func (f *OpenFiles) Key() control.Key { return control.Key{Kind: "open_files", N
 
 func (f *OpenFiles) Validate() error {
 	var r require
-	r.that(path.IsAbs(f.Directory) && path.Clean(f.Directory) == f.Directory && f.Directory != "/", "directory %q is not absolute and clean", f.Directory)
+	r.that(absolute(f.Directory) && f.Directory != "/", "directory %q is not absolute and clean", f.Directory)
 	r.that(strings.HasSuffix(f.Unit, ".service"), "unit %q is not a service", f.Unit)
 	return r.err()
 }
@@ -41,17 +41,17 @@ func (f *OpenFiles) Verify(_ context.Context, h host.Host, stage control.Stage) 
 		o.unknown(source, want, err)
 		return o.out
 	}
-	var others listing
+	var others []string
 	for _, file := range files {
 		switch {
 		case unitOf(file.ControlGroup) == f.Unit:
 		case file.Unreadable != "":
 			o.unknown(fmt.Sprintf("/proc/%d/fd", file.PID), want, errors.New(file.Unreadable))
 		default:
-			others.add(fmt.Sprintf("%s in process %d (%s)", file.Path, file.PID, file.Name))
+			others = append(others, fmt.Sprintf("%s in process %d (%s)", file.Path, file.PID, file.Name))
 		}
 	}
-	o.judge(source, want, others.text("in no other"), others.n == 0)
+	o.judge(source, want, named(others, "in no other"), len(others) == 0)
 	return o.out
 }
 
@@ -68,28 +68,4 @@ func unitOf(group string) string {
 		}
 	}
 	return ""
-}
-
-// listing collects what should not be there, and keeps a report readable when there is a lot of it.
-type listing struct {
-	first []string
-	n     int
-}
-
-func (l *listing) add(item string) {
-	const shown = 20
-	if l.n++; l.n <= shown {
-		l.first = append(l.first, item)
-	}
-}
-
-func (l *listing) text(nothing string) string {
-	if l.n == 0 {
-		return nothing
-	}
-	text := strings.Join(l.first, ", ")
-	if more := l.n - len(l.first); more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return text
 }

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -35,7 +36,7 @@ func (r *OSRelease) Verify(_ context.Context, h host.Host, _ control.Stage) []co
 				value = strings.Trim(v, `"'`)
 			}
 		}
-		o.judge(osReleaseFile+" "+key, "set", orNothing(value), value != "")
+		o.judge(osReleaseFile+" "+key, "set", cmp.Or(value, nothing), value != "")
 	}
 	return o.out
 }

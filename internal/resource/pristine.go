@@ -28,7 +28,7 @@ func (p *Pristine) Key() control.Key {
 
 func (p *Pristine) Validate() error {
 	var r require
-	r.that(path.IsAbs(p.Path) && path.Clean(p.Path) == p.Path && p.Path != "/", "path %q is not absolute and clean", p.Path)
+	r.that(absolute(p.Path) && p.Path != "/", "path %q is not absolute and clean", p.Path)
 	for _, n := range p.Names {
 		_, err := path.Match(n, "")
 		r.that(err == nil && n != "" && !strings.Contains(n, "/"), "name %q is not a pattern of a file name", n)
@@ -70,5 +70,5 @@ func (p *Pristine) verifyDirectory(o *observe, h host.Host) {
 	if len(p.Names) > 0 {
 		names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !matchesAny(p.Names, n) })
 	}
-	o.judge(p.Path, nothing, orNothing(named(names)), len(names) == 0)
+	o.judge(p.Path, nothing, named(names, nothing), len(names) == 0)
 }

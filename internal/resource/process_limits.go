@@ -75,14 +75,8 @@ func (p *ProcessLimits) Verify(ctx context.Context, h host.Host, stage control.S
 		return nil
 	}
 	o := effective(p.Key())
-	unit, err := h.Unit(ctx, p.Unit)
-	if err != nil {
-		o.unknown("org.freedesktop.systemd1 "+p.Unit+" MainPID", "a main process", err)
-		return o.out
-	}
-	pid, err := strconv.Atoi(unit.Properties["MainPID"])
-	if err != nil || pid == 0 {
-		o.judge("org.freedesktop.systemd1 "+p.Unit+" MainPID", "a main process", "unit "+unit.ActiveState, false)
+	pid, ok := mainProcess(ctx, o, h, p.Unit)
+	if !ok {
 		return o.out
 	}
 	proc, err := h.Process(pid)

@@ -44,21 +44,21 @@ func (s *ProcessSecrets) Verify(_ context.Context, h host.Host, stage control.St
 		o.unknown(source, want, err)
 		return o.out
 	}
-	var found listing
+	var found []string
 	for _, p := range processes {
 		who := fmt.Sprintf("process %d (%s): ", p.PID, p.Name)
 		for _, name := range p.Environment {
 			if slices.Contains(s.Variables, name) {
-				found.add(who + "environment " + name)
+				found = append(found, who+"environment "+name)
 			}
 		}
 		for _, where := range p.Secrets {
-			found.add(who + where)
+			found = append(found, who+where)
 		}
 		if p.Unreadable != "" {
 			o.unknown(fmt.Sprintf("/proc/%d", p.PID), want, errors.New(p.Unreadable))
 		}
 	}
-	o.judge(source, want, found.text(fmt.Sprintf("none in %d processes", len(processes))), found.n == 0)
+	o.judge(source, want, named(found, fmt.Sprintf("none in %d processes", len(processes))), len(found) == 0)
 	return o.out
 }

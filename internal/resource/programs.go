@@ -53,7 +53,7 @@ func (p *ProgramsAbsent) Verify(_ context.Context, h host.Host, _ control.Stage)
 			found = append(found, at)
 		}
 	}
-	o.none(strings.Join(programDirs, ":"), want, named(found))
+	o.none(strings.Join(programDirs, ":"), want, named(found, ""))
 	return o.out
 }
 

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/host"
@@ -56,18 +55,8 @@ func (r *RootTree) Verify(_ context.Context, h host.Host, stage control.Stage) [
 		}
 		o.unknown("/", want, err)
 	}
-	o.none("/", want, named(walk.faults[r.Forbid]))
+	o.none("/", want, named(walk.faults[r.Forbid], ""))
 	return o.out
-}
-
-// maxNamed bounds what one observation names.
-const maxNamed = 20
-
-func named(paths []string) string {
-	if len(paths) > maxNamed {
-		return fmt.Sprintf("%s and %d more", strings.Join(paths[:maxNamed], ", "), len(paths)-maxNamed)
-	}
-	return strings.Join(paths, ", ")
 }
 
 type treeWalk struct {

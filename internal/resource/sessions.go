@@ -31,13 +31,13 @@ func (s *Sessions) Verify(_ context.Context, h host.Host, stage control.Stage) [
 	names, err := h.ReadDir(logind)
 	switch {
 	case err == nil || errors.Is(err, fs.ErrNotExist): // no directory: no logind, and no session of it
-		var sessions listing
+		var sessions []string
 		for _, name := range names {
 			if !strings.HasSuffix(name, ".ref") { // the pipe that belongs to a session
-				sessions.add(name)
+				sessions = append(sessions, name)
 			}
 		}
-		o.judge(logind, "no session", sessions.text("no session"), sessions.n == 0)
+		o.judge(logind, "no session", named(sessions, "no session"), len(sessions) == 0)
 	default:
 		o.unknown(logind, "no session", err)
 	}
@@ -52,16 +52,12 @@ func (s *Sessions) Verify(_ context.Context, h host.Host, stage control.Stage) [
 		o.unknown(utmp, "no user", err)
 		return o.out
 	}
-	users, err := parseUtmp(content)
+	found, err := parseUtmp(content)
 	if err != nil {
 		o.unknown(utmp, "no user", err)
 		return o.out
 	}
-	var found listing
-	for _, u := range users {
-		found.add(u)
-	}
-	o.judge(utmp, "no user", found.text("no user"), found.n == 0)
+	o.judge(utmp, "no user", named(found, "no user"), len(found) == 0)
 	return o.out
 }
 

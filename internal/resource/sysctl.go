@@ -84,9 +84,7 @@ func (s *Sysctl) verifyOverrides(o *observe, h host.Host) {
 	ours := s.fragmentName()
 	i, found := slices.BinarySearchFunc(files.list, ours, func(f *sysctlFile, name string) int { return strings.Compare(f.name, name) })
 	if found {
-		if at := files.list[i].path; path.Dir(at) != sysctlFragments {
-			o.judge(at, "no file of this name", "replaces "+path.Join(sysctlFragments, ours), false)
-		}
+		files.list[i].judgeName(o)
 		i++
 	}
 	parameter := sysctlPath(s.Name)
@@ -113,6 +111,14 @@ type sysctlFiles struct {
 type sysctlFile struct {
 	name, path string
 	settings   func() (sysctlSettings, error) // read on first use
+}
+
+// judgeName fails a file of another directory that has the name of one of our fragments: systemd-sysctl would
+// read it in place of ours.
+func (f *sysctlFile) judgeName(o *observe) {
+	if path.Dir(f.path) != sysctlFragments {
+		o.judge(f.path, "no file of this name", "replaces "+path.Join(sysctlFragments, f.name), false)
+	}
 }
 
 func listSysctlFiles(h host.Host) sysctlFiles {

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,13 +54,13 @@ func (u *Units) Verify(ctx context.Context, h host.Host, stage control.Stage) []
 	for _, name := range u.Allow {
 		allowed[name] = true
 	}
-	var others listing
+	var others []string
 	for _, unit := range units {
 		if unit.ActiveState != "inactive" && actingUnit.MatchString(unit.Name) && !allowed[unit.Name] && !allowed[template(unit.Name)] {
-			others.add(unit.Name + " (" + unit.ActiveState + ")")
+			others = append(others, unit.Name+" ("+unit.ActiveState+")")
 		}
 	}
-	o.judge(source, want, others.text("none"), others.n == 0)
+	o.judge(source, want, named(others, "none"), len(others) == 0)
 	return o.out
 }
 
@@ -102,18 +103,18 @@ func (p *Processes) Verify(ctx context.Context, h host.Host, stage control.Stage
 	for _, u := range units {
 		loaded[u.Name] = u.LoadState == "loaded"
 	}
-	var strays listing
+	var strays []string
 	for _, proc := range processes {
 		if proc.ControlGroup == "" {
-			o.unknown(fmt.Sprintf("/proc/%d", proc.PID), want, errors.New(orUnread(proc.Unreadable)))
+			o.unknown(fmt.Sprintf("/proc/%d", proc.PID), want, errors.New(cmp.Or(proc.Unreadable, "no control group was read")))
 			continue
 		}
 		if !owned(proc, loaded) {
-			strays.add(fmt.Sprintf("%s (process %d, uid %d, control group %s)", proc.Name, proc.PID, proc.UID, proc.ControlGroup))
+			strays = append(strays, fmt.Sprintf("%s (process %d, uid %d, control group %s)", proc.Name, proc.PID, proc.UID, proc.ControlGroup))
 		}
 	}
 	got := fmt.Sprintf("%d processes in units", len(processes))
-	o.judge(source, want, strays.text(got), strays.n == 0)
+	o.judge(source, want, named(strays, got), len(strays) == 0)
 	return o.out
 }
 
@@ -130,11 +131,4 @@ func owned(p host.ProcessSummary, loaded map[string]bool) bool {
 		// have that parent: an orphan goes to PID 1.
 		return p.ControlGroup == "/" && p.Parent == kthreadd
 	}
-}
-
-func orUnread(why string) string {
-	if why == "" {
-		return "no control group was read"
-	}
-	return why
 }

@@ -1,11 +1,11 @@
 package resource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -58,7 +58,7 @@ func (t *TLSListener) Key() control.Key {
 func (t *TLSListener) Validate() error {
 	var r require
 	for _, p := range []string{t.Config, t.Authorities} {
-		r.that(path.IsAbs(p) && path.Clean(p) == p, "path %q is not absolute and clean", p)
+		r.that(absolute(p), "path %q is not absolute and clean", p)
 	}
 	r.that(slugName.MatchString(t.Name), "name %q is not a slug", t.Name)
 	r.that(t.MinVersion == "" || t.MinVersion == "tls12" || t.MinVersion == "tls13", "min_version %q is neither tls12 nor tls13", t.MinVersion)
@@ -148,7 +148,7 @@ func (t *TLSListener) judge(o *observe, config settings, source string, seen hos
 	}
 	if t.StrongSuites {
 		const want = "a suite with forward secrecy"
-		o.judge(source+", weak suites offered", "refused", orElse(seen.WeakSuite, "refused"), seen.WeakSuite == "")
+		o.judge(source+", weak suites offered", "refused", cmp.Or(seen.WeakSuite, "refused"), seen.WeakSuite == "")
 		for _, v := range seen.Versions {
 			if v.Version == "1.2" && v.Accepted {
 				o.judge(source+", TLS 1.2", want, v.Suite, strings.HasPrefix(v.Suite, "TLS_ECDHE_"))
@@ -268,7 +268,7 @@ var maxAge = regexp.MustCompile(`(?i)(?:^|;)\s*max-age\s*=\s*"?([0-9]{1,12})"?\s
 
 func (t *TLSListener) judgeHealth(o *observe, config settings, source string, health host.Health) {
 	if health.Status == 0 {
-		o.unknown(source, "an answer", errors.New(orElse(health.Error, "there was none")))
+		o.unknown(source, "an answer", errors.New(cmp.Or(health.Error, "there was none")))
 		return
 	}
 	if t.HSTSSeconds > 0 {
@@ -276,16 +276,9 @@ func (t *TLSListener) judgeHealth(o *observe, config settings, source string, he
 		if m := maxAge.FindStringSubmatch(health.HSTS); m != nil {
 			seconds, _ = strconv.Atoi(m[1])
 		}
-		o.judge(source+" Strict-Transport-Security", fmt.Sprintf("max-age of %d or more", t.HSTSSeconds), orElse(health.HSTS, "no such header"), seconds >= t.HSTSSeconds)
+		o.judge(source+" Strict-Transport-Security", fmt.Sprintf("max-age of %d or more", t.HSTSSeconds), cmp.Or(health.HSTS, "no such header"), seconds >= t.HSTSSeconds)
 	}
 	if t.Redacted && slices.Contains(config.values("listener.tcp.redact_version"), "true") {
-		o.equal(source+" version", "not told", orElse(health.Version, "not told"))
+		o.equal(source+" version", "not told", cmp.Or(health.Version, "not told"))
 	}
-}
-
-func orElse(text, nothing string) string {
-	if text == "" {
-		return nothing
-	}
-	return text
 }

@@ -56,7 +56,7 @@ func (v *VaultConfig) Key() control.Key {
 // Validate implements control.Resource.
 func (v *VaultConfig) Validate() error {
 	var r require
-	r.that(path.IsAbs(v.Path) && path.Clean(v.Path) == v.Path, "path %q is not absolute and clean", v.Path)
+	r.that(absolute(v.Path), "path %q is not absolute and clean", v.Path)
 	r.that(slugName.MatchString(v.Name), "name %q is not a slug", v.Name)
 	stated := map[string]string{}
 	state := func(how string, settings map[string]string, check func(name, value string)) {

@@ -32,7 +32,7 @@ func (w *WriteProtected) Key() control.Key {
 
 func (w *WriteProtected) Validate() error {
 	var r require
-	r.that(path.IsAbs(w.Path) && path.Clean(w.Path) == w.Path, "path %q is not absolute and clean", w.Path)
+	r.that(absolute(w.Path), "path %q is not absolute and clean", w.Path)
 	return r.err()
 }
 
