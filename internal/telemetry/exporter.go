@@ -21,6 +21,7 @@ type Exporter struct {
 	registry *prometheus.Registry
 	report   atomic.Pointer[report.Document]
 	gateOpen atomic.Bool
+	join     atomic.Pointer[Join]
 	duration prometheus.Histogram
 	build    Build
 }
@@ -87,7 +88,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe is for the registry.
 func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{checkStatus, checks, waiverExpiry, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, hostInfo, buildInfo} {
+	for _, d := range []*prometheus.Desc{checkStatus, checks, waiverExpiry, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, hostInfo, buildInfo, joinState, joinSince} {
 		ch <- d
 	}
 }
@@ -99,11 +100,14 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(buildInfo, 1, e.build.Version, e.build.Revision, runtime.Version())
 	gauge(gateOpen, truth(e.GateOpen()))
+	if j := e.Join(); j != nil {
+		j.collect(ch)
+	}
 	d := e.Report()
 	if d == nil {
 		return
 	}
-	gauge(lastRun, float64(d.Started.UnixMilli())/1000)
+	gauge(lastRun, seconds(d.Started))
 	gauge(baselineInfo, 1, d.Baseline)
 	gauge(imageInfo, 1, d.Host.ImageID, d.Host.ImageVersion, d.Host.RootHash)
 	gauge(hostInfo, 1, d.Host.Platform, d.Host.Virtualization, d.Host.Kernel)
