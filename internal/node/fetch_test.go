@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,14 +96,15 @@ func TestFetchHTTPS(t *testing.T) {
 				if c.foreign {
 					_, _, roots = certificate(t, begin, begin.Add(time.Hour), "config.example")
 				}
-				net, asked := newWire(), 0
+				net := newWire()
+				var asked atomic.Int32
 				net.https(t, address, cert, key, func(w http.ResponseWriter, r *http.Request) {
-					asked++
+					attempt := int(asked.Add(1))
 					if r.Host != "config.example" || r.URL.RequestURI() != "/node?token=hush" {
 						t.Errorf("asked %s for %s", r.Host, r.URL)
 					}
 					if c.answer != nil {
-						if h := c.answer(asked); h != nil {
+						if h := c.answer(attempt); h != nil {
 							h(w, r)
 							return
 						}
@@ -144,7 +146,9 @@ func statuses(list ...int) func(int) http.HandlerFunc {
 }
 
 func always(status int) func(int) http.HandlerFunc {
-	return func(int) http.HandlerFunc { return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) } }
+	return func(int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
+	}
 }
 
 func redirect(int) http.HandlerFunc {

@@ -25,9 +25,6 @@ type wire struct {
 
 func newWire() *wire { return &wire{hosts: map[string]func(net.Conn){}} }
 
-// plain puts an HTTP server at an address.
-func (w *wire) plain(address string, h http.HandlerFunc) { w.hosts[address] = serve(h) }
-
 // https puts a server with a certificate at an address.
 func (w *wire) https(t *testing.T, address string, cert, key []byte, h http.HandlerFunc) {
 	t.Helper()
