@@ -22,7 +22,10 @@ type Exporter struct {
 	report   atomic.Pointer[report.Document]
 	gateOpen atomic.Bool
 	join     atomic.Pointer[Join]
+	node     atomic.Pointer[Node]
 	duration prometheus.Histogram
+	drift    *drift
+	expiry   expiry
 	build    Build
 }
 
@@ -35,22 +38,28 @@ func NewExporter(build Build) *Exporter {
 			Help:    "Time that judging the host took.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}),
+		drift: newDrift(),
 		build: build,
 	}
 	// The agent's own memory and CPU time are a promise too. Go's runtime metrics are left out:
 	// thirty series that nobody alarms on.
-	e.registry.MustRegister(e, e.duration, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	e.registry.MustRegister(e, e.duration, e.drift.total, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return e
 }
 
-// Judged shows a report from now on and counts its run.
-func (e *Exporter) Judged(d *report.Document) {
+// Judged shows a report from now on and counts its run. What does not pass while the host is settling, because its
+// server has just been started, has not drifted yet.
+func (e *Exporter) Judged(d *report.Document, settling bool) {
 	e.duration.Observe(d.Seconds)
+	e.drift.judged(d, settling)
 	e.report.Store(d)
 }
 
 // Show shows a report that another process made.
-func (e *Exporter) Show(d *report.Document) { e.report.Store(d) }
+func (e *Exporter) Show(d *report.Document) {
+	e.drift.judged(d, true)
+	e.report.Store(d)
+}
 
 // SetGate says whether the gate is open.
 func (e *Exporter) SetGate(open bool) { e.gateOpen.Store(open) }
@@ -88,7 +97,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe is for the registry.
 func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{checkStatus, checks, waiverExpiry, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, hostInfo, buildInfo, joinState, joinSince} {
+	for _, d := range []*prometheus.Desc{checkStatus, checks, waiverExpiry, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, hostInfo, buildInfo, joinState, joinSince, nodeInfo, tlsExpiry} {
 		ch <- d
 	}
 }
@@ -100,8 +109,14 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(buildInfo, 1, e.build.Version, e.build.Revision, runtime.Version())
 	gauge(gateOpen, truth(e.GateOpen()))
+	if n := e.node.Load(); n != nil {
+		gauge(nodeInfo, 1, n.ID, n.Cluster, n.Seal)
+	}
 	if j := e.Join(); j != nil {
 		j.collect(ch)
+	}
+	for name, t := range e.expiry.all() {
+		gauge(tlsExpiry, seconds(t), name)
 	}
 	d := e.Report()
 	if d == nil {

@@ -42,7 +42,7 @@ func TestMetrics(t *testing.T) {
 
 	e.Judged(document(func(d *report.Document) {
 		d.Controls[2].Waiver = &report.Waiver{Reason: "r", Owner: "o", Expires: time.Unix(1_800_000_000, 0).UTC()}
-	}))
+	}), false)
 	e.SetGate(true)
 	page := get(h, "GET", "/metrics").Body.String()
 	for _, want := range []string{
@@ -136,9 +136,9 @@ func TestProbes(t *testing.T) {
 			e := telemetry.NewExporter(telemetry.Build{})
 			e.SetGate(c.gate)
 			if c.verdict {
-				e.Judged(document(passing))
+				e.Judged(document(passing), false)
 			} else {
-				e.Judged(document(nil))
+				e.Judged(document(nil), false)
 			}
 			h := e.Handler(telemetry.Probes{
 				Alive:  func() error { return c.alive },

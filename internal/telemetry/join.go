@@ -13,7 +13,11 @@ type Join struct {
 	States []string  // all that there are, in their order: each is a series of its own
 	Reason string    // why this state and no later one; empty when there is nothing to say. Never a secret
 	Since  time.Time // when the state was entered
+	Fault  bool      // somebody has to act: it does not go on by itself
 }
+
+// JoinReady is the state in which the node is a member and may take traffic. In every other one /healthz says no.
+const JoinReady = "ready"
 
 var (
 	joinState = desc("hostcheck_join_state", "Where the node stands on its way into the cluster.", "hostcheck_join_state")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
@@ -17,6 +18,7 @@ import (
 const (
 	MessageVerdict = "5c0e2f9d8b4a4c3e9a7d61f0e2b39c14"
 	MessageControl = "b7d1a6340f4e4d0cbe58a92c7f13d6e8"
+	MessageJoin    = "9c4f1d7be8304b52a6f0c3d95e27b81a"
 )
 
 // maxMessage keeps an entry in one datagram: for a longer one the journal's client would write a
@@ -32,6 +34,8 @@ type Journal struct {
 	send     Send
 	outcomes map[string]control.Outcome
 	verdict  check.Verdict
+	mu       sync.Mutex
+	join     string // the last message about it
 }
 
 // NewJournal gives a journal that knows nothing yet. A nil send writes to systemd's journal.
@@ -80,6 +84,34 @@ func (j *Journal) Report(d *report.Document) error {
 		}))
 	}
 	return errors.Join(errs...)
+}
+
+// Join tells where the node stands on its way into the cluster, when that has changed. It may be called while Report
+// is: the join goes its way beside the judgements.
+func (j *Journal) Join(s Join) error {
+	message := "join: " + s.State
+	if s.Reason != "" {
+		message += ": " + s.Reason
+	}
+	message = clip(message)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.join == message {
+		return nil
+	}
+	j.join = message
+	p := journal.PriInfo
+	switch {
+	case s.Fault:
+		p = journal.PriErr
+	case s.State != JoinReady && s.Reason != "":
+		p = journal.PriNotice
+	}
+	return j.send(message, p, map[string]string{
+		"MESSAGE_ID":             MessageJoin,
+		"STRONGROOM_JOIN_STATE":  s.State,
+		"STRONGROOM_JOIN_REASON": clip(s.Reason),
+	})
 }
 
 func needsAttention(o control.Outcome) bool {

@@ -107,7 +107,7 @@ func TestJournalFields(t *testing.T) {
 	if got := entries[2].message; got != "verdict of stage boot: fail, 1 of 4 controls pass; must: memory-swap-off" {
 		t.Errorf("message %q", got)
 	}
-	for _, id := range []string{telemetry.MessageControl, telemetry.MessageVerdict} {
+	for _, id := range []string{telemetry.MessageControl, telemetry.MessageVerdict, telemetry.MessageJoin} {
 		if !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(id) {
 			t.Errorf("message id %q is no 128-bit id", id)
 		}
@@ -139,5 +139,36 @@ func TestJournalReportsItsErrors(t *testing.T) {
 	j := telemetry.NewJournal(func(string, journal.Priority, map[string]string) error { return errors.New("no journal") })
 	if err := j.Report(document(nil)); err == nil {
 		t.Error("no error")
+	}
+}
+
+func TestJournalTellsTheJoin(t *testing.T) {
+	j, sent := recorder()
+	for _, c := range []struct {
+		join     telemetry.Join
+		message  string // empty: no news
+		priority journal.Priority
+	}{
+		{telemetry.Join{State: "waiting", Reason: "no leader yet"}, "join: waiting: no leader yet", journal.PriNotice},
+		{telemetry.Join{State: "waiting", Reason: "no leader yet", Since: time.Unix(1, 0)}, "", 0},
+		{telemetry.Join{State: "waiting", Reason: "the leader's clock is off"}, "join: waiting: the leader's clock is off", journal.PriNotice},
+		{telemetry.Join{State: "refused", Reason: "an old id", Fault: true}, "join: refused: an old id", journal.PriErr},
+		{telemetry.Join{State: "joining"}, "join: joining", journal.PriInfo},
+		{telemetry.Join{State: "ready", Reason: "voter"}, "join: ready: voter", journal.PriInfo},
+	} {
+		if err := j.Join(c.join); err != nil {
+			t.Fatal(err)
+		}
+		got := sent()
+		if c.message == "" {
+			if len(got) > 0 {
+				t.Errorf("%+v was told again", c.join)
+			}
+			continue
+		}
+		if len(got) != 1 || got[0].message != c.message || got[0].priority != c.priority || got[0].fields["MESSAGE_ID"] != telemetry.MessageJoin ||
+			got[0].fields["STRONGROOM_JOIN_STATE"] != c.join.State || got[0].fields["STRONGROOM_JOIN_REASON"] != c.join.Reason {
+			t.Errorf("%+v: %+v", c.join, got)
+		}
 	}
 }
