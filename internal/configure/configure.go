@@ -56,7 +56,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if len(creds.Config) == 0 {
 		return nil, credsErr
 	}
-	config, err := node.Parse(node.CredentialConfig, creds.Config, o.Baked.ClusterPort)
+	config, err := node.Parse(node.CredentialConfig, creds.Config, node.Image{Server: o.Server.ID, ClusterPort: o.Baked.ClusterPort, MemoryLock: o.Baked.MemoryLock})
 	if err != nil {
 		return nil, errors.Join(err, credsErr)
 	}

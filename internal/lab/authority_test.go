@@ -14,7 +14,7 @@ import (
 func TestCredentials(t *testing.T) {
 	authority := newAuthority(t)
 	given := credentials(t, authority)
-	if _, err := node.Parse(node.CredentialConfig, given[node.CredentialConfig].Reveal(), PortRaft); err != nil {
+	if _, err := node.Parse(node.CredentialConfig, given[node.CredentialConfig].Reveal(), node.Image{Server: "vault", ClusterPort: PortRaft}); err != nil {
 		t.Errorf("node.hcl: %v", err)
 	}
 	warnings, err := node.CheckTLS(node.Credentials{

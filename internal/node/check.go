@@ -2,9 +2,7 @@ package node
 
 import (
 	"fmt"
-	"net/netip"
 	"regexp"
-	"strings"
 	"sync"
 )
 
@@ -14,13 +12,7 @@ var clusterName = sync.OnceValue(func() *regexp.Regexp {
 })
 
 // check judges the values that decoded, and gives them their types.
-func check(spec fileSpec, at locator, clusterPort int, wrong *Mistakes) *Config {
-	config := &Config{
-		ClusterName: spec.Cluster.Name,
-		APIAddr:     spec.APIAddr,
-		ClusterAddr: spec.ClusterAddr,
-		Seal:        "shamir",
-	}
+func check(spec fileSpec, at locator, image Image, wrong *Mistakes) *Config {
 	if cluster := at.block("cluster"); cluster.isString("name") && !clusterName().MatchString(spec.Cluster.Name) {
 		wrong.add(cluster.attribute("name"), "1 to 64 letters, digits, dots, dashes and underscores",
 			"cluster name %q is not a name", spec.Cluster.Name)
@@ -31,75 +23,40 @@ func check(spec fileSpec, at locator, clusterPort int, wrong *Mistakes) *Config 
 		}
 	}
 	if at.isString("cluster_addr") {
-		if err := checkShape(spec.ClusterAddr, CheckClusterURL(clusterPort)); err != nil {
-			wrong.add(at.attribute("cluster_addr"), fmt.Sprintf("for example \"https://{{ GetPrivateIP }}:%d\"", clusterPort), "cluster_addr: %v", err)
+		if err := checkShape(spec.ClusterAddr, CheckClusterURL(image.ClusterPort)); err != nil {
+			wrong.add(at.attribute("cluster_addr"), fmt.Sprintf("for example \"https://{{ GetPrivateIP }}:%d\"", image.ClusterPort), "cluster_addr: %v", err)
 		}
 	}
-	if spec.Seal != nil && spec.Seal.Type != "shamir" {
-		wrong.add(at.label("seal"), "write seal \"shamir\" {}, or leave the block out",
-			"seal %q is not supported by this version", spec.Seal.Type)
+	checkMemoryLock(spec.MemoryLock, at, image, wrong)
+	config := &Config{
+		ClusterName: spec.Cluster.Name,
+		APIAddr:     spec.APIAddr,
+		ClusterAddr: spec.ClusterAddr,
+		Join:        spec.Join.check(at, wrong),
+		Seal:        spec.Seal.check(at, image.Server, wrong),
+		TLS:         spec.TLS.check(at, wrong),
+		Auth:        spec.Auth.check(at, wrong),
+		Telemetry:   spec.Telemetry.check(at, wrong),
+		Audit:       checkAudit(at, wrong),
+		Firewall:    spec.Firewall.check(at, wrong),
 	}
-	fw := at.block("firewall")
-	inbound := func(name string, list []string) []netip.Prefix { return networks(fw, name, list, false, wrong) }
-	config.Firewall = Firewall{
-		APIClients:    inbound("api_clients", spec.Firewall.APIClients),
-		ClusterPeers:  inbound("cluster_peers", spec.Firewall.ClusterPeers),
-		Monitoring:    inbound("monitoring", spec.Firewall.Monitoring),
-		LoadBalancers: inbound("load_balancers", spec.Firewall.LoadBalancers),
-		Egress:        networks(fw, "egress", spec.Firewall.Egress, true, wrong),
-	}
+	checkReach(config, at, wrong)
 	return config
 }
 
-// networks reads a list of CIDRs and addresses. A set that holds every address is no
-// firewall, so inbound sets refuse it; a node may have to reach the whole internet (a cloud
-// KMS has no fixed addresses), so egress may say so.
-func networks(fw locator, name string, list []string, everywhere bool, wrong *Mistakes) []netip.Prefix {
-	var out []netip.Prefix
-	for i, text := range list {
-		prefix, problem, hint := network(text)
-		if problem == "" && prefix.Bits() == 0 && !everywhere {
-			problem, hint = "admits every address", "name the networks that need it"
-		}
-		if problem != "" {
-			wrong.add(fw.element(name, i), hint, "%s: %q %s", name, text, problem)
-			continue
-		}
-		out = append(out, prefix)
+// checkMemoryLock compares what node.hcl says with what was baked: limits, capabilities and the rule about swap go
+// with it, and cannot be changed on the node.
+func checkMemoryLock(text string, at locator, image Image, wrong *Mistakes) {
+	if !at.isString("memory_lock") {
+		return
 	}
-	return out
-}
-
-func network(text string) (p netip.Prefix, problem, hint string) {
-	const example = "for example \"10.0.0.0/8\", \"192.0.2.7\" or \"2001:db8::/32\""
-	var addr netip.Addr
-	if strings.Contains(text, "/") {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return p, "is not a network", example
-		}
-		if prefix != prefix.Masked() {
-			return p, "has host bits set", "write \"" + prefix.Masked().String() + "\", or the address alone"
-		}
-		p, addr = prefix, prefix.Addr()
-	} else {
-		a, err := netip.ParseAddr(text)
-		if err != nil {
-			return p, "is neither a network nor an address", example + "; names are not resolved"
-		}
-		if a.Zone() != "" {
-			return p, "has a zone", "the firewall matches addresses on every interface; leave the zone out"
-		}
-		if a.IsUnspecified() {
-			return p, "is not the address of a host", example
-		}
-		p, addr = netip.PrefixFrom(a, a.BitLen()), a
+	baked := map[bool]string{true: "on", false: "off"}[image.MemoryLock]
+	switch text {
+	case baked:
+	case "on", "off":
+		wrong.add(at.attribute("memory_lock"), "bake an image with the parameter memory_lock = "+text+", or leave the key out",
+			"memory_lock is %s, and this image was baked with %s", text, baked)
+	default:
+		wrong.add(at.attribute("memory_lock"), "write \"on\" or \"off\"", "memory_lock %q is neither on nor off", text)
 	}
-	switch {
-	case addr.Is4In6():
-		return p, "is an IPv4 address in IPv6 notation", "write it as IPv4: the kernel never sees the mapped form on the wire"
-	case addr.IsMulticast():
-		return p, "is a multicast address", example
-	}
-	return p, "", ""
 }

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"net/netip"
 	"reflect"
 
 	"github.com/hashicorp/hcl/v2"
@@ -9,22 +8,18 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// Config is node.hcl, decoded and checked.
+// Config is node.hcl, decoded and checked. It holds no secret: where one is needed it has a [Reference].
 type Config struct {
 	ClusterName string
 	APIAddr     string // URL; may hold a go-sockaddr template
 	ClusterAddr string // URL; may hold a go-sockaddr template
-	Seal        string // "shamir"
+	Join        JoinConfig
+	Seal        Seal
+	TLS         TLSReferences
+	Auth        *Auth // nil: the credential strongroom.agent.token, if there is one
+	Telemetry   TelemetryConfig
+	Audit       []AuditDevice // in the order of the file
 	Firewall    Firewall
-}
-
-// Firewall says which addresses may talk to the node, and to which it may talk.
-type Firewall struct {
-	APIClients    []netip.Prefix // may reach Vault's API
-	ClusterPeers  []netip.Prefix // the other Raft members, both ways
-	Monitoring    []netip.Prefix // may reach the telemetry port
-	LoadBalancers []netip.Prefix // may reach the API and the health endpoints
-	Egress        []netip.Prefix // may be reached beyond the bootstrap services
 }
 
 // maxConfigSize bounds the parser's work; a node.hcl with a thousand networks has 30 KiB.
@@ -32,32 +27,26 @@ const maxConfigSize = 64 << 10
 
 // fileSpec is the file's shape in HCL's own terms. Its tags are the list of known keys.
 type fileSpec struct {
-	Cluster     clusterSpec  `hcl:"cluster,block"`
-	APIAddr     string       `hcl:"api_addr"`
-	ClusterAddr string       `hcl:"cluster_addr"`
-	Seal        *sealSpec    `hcl:"seal,block"`
-	Firewall    firewallSpec `hcl:"firewall,block"`
+	Cluster     clusterSpec    `hcl:"cluster,block"`
+	APIAddr     string         `hcl:"api_addr"`
+	ClusterAddr string         `hcl:"cluster_addr"`
+	MemoryLock  string         `hcl:"memory_lock,optional"`
+	Join        *joinSpec      `hcl:"join,block"`
+	Seal        *sealSpec      `hcl:"seal,block"`
+	TLS         *tlsSpec       `hcl:"tls,block"`
+	Auth        *authSpec      `hcl:"auth,block"`
+	Telemetry   *telemetrySpec `hcl:"telemetry,block"`
+	Audit       []auditSpec    `hcl:"audit,block"`
+	Firewall    firewallSpec   `hcl:"firewall,block"`
 }
 
 type clusterSpec struct {
 	Name string `hcl:"name"`
 }
 
-type sealSpec struct {
-	Type string `hcl:"type,label"`
-}
-
-type firewallSpec struct {
-	APIClients    []string `hcl:"api_clients,optional"`
-	ClusterPeers  []string `hcl:"cluster_peers,optional"`
-	Monitoring    []string `hcl:"monitoring,optional"`
-	LoadBalancers []string `hcl:"load_balancers,optional"`
-	Egress        []string `hcl:"egress,optional"`
-}
-
-// Parse decodes node.hcl for an image whose Raft listens on clusterPort. The name is used in messages only. A
-// returned error that is about the content is a Mistakes.
-func Parse(name string, src []byte, clusterPort int) (*Config, error) {
+// Parse decodes node.hcl for an image. The name is used in messages only. A returned error that is about the content is a
+// Mistakes, and repeats no value of a place where a secret may stand.
+func Parse(name string, src []byte, image Image) (*Config, error) {
 	var wrong Mistakes
 	if len(src) > maxConfigSize {
 		wrong.add(hcl.Range{Filename: name, Start: hcl.InitialPos}, "networks can be merged into larger ones",
@@ -74,8 +63,9 @@ func Parse(name string, src []byte, clusterPort int) (*Config, error) {
 		return nil, wrong.orNil()
 	}
 	body := file.Body.(*hclsyntax.Body)
-	refuseUnknown(body, reflect.TypeFor[fileSpec](), &wrong)
-	refused := refuseExpressions(body, &wrong)
+	shape := reflect.TypeFor[fileSpec]()
+	refuseUnknown(body, shape, &wrong)
+	refused := refuseExpressions(body, shape, &wrong)
 
 	var spec fileSpec
 	for _, d := range gohcl.DecodeBody(body, nil, &spec) {
@@ -83,7 +73,7 @@ func Parse(name string, src []byte, clusterPort int) (*Config, error) {
 			wrong.addDiagnostics(name, hcl.Diagnostics{d})
 		}
 	}
-	config := check(spec, locator{name, body}, clusterPort, &wrong)
+	config := check(spec, locator{name, body}, image, &wrong)
 	if err := wrong.orNil(); err != nil {
 		return nil, err
 	}

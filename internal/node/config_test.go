@@ -28,8 +28,11 @@ firewall {
 }
 `
 
+// image is what the file is parsed for.
+var image = node.Image{Server: "vault", ClusterPort: 8201}
+
 func TestParse(t *testing.T) {
-	got, err := node.Parse("node.hcl", []byte(good), 8201)
+	got, err := node.Parse("node.hcl", []byte(good), image)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +40,9 @@ func TestParse(t *testing.T) {
 		ClusterName: "prod-eu1",
 		APIAddr:     "https://vault-1.example.net:8200",
 		ClusterAddr: "https://{{ GetPrivateIP }}:8201",
-		Seal:        "shamir",
+		Seal:        node.Seal{Type: "shamir"},
+		TLS:         node.TLSReferences{Cert: "credential:strongroom.tls.crt", Key: "credential:strongroom.tls.key", CA: "credential:strongroom.tls.ca"},
+		Telemetry:   node.TelemetryConfig{DisableHostname: true},
 		Firewall: node.Firewall{
 			APIClients:   prefixes("10.0.0.0/8", "2001:db8::/32"),
 			ClusterPeers: prefixes("10.1.2.0/24"),
@@ -92,7 +97,7 @@ func TestMistakes(t *testing.T) {
 		"host":                  {`vault-1.example.net`, `vault_-.example`, []mistake{{5, "neither a host name"}}},
 		"cluster port":          {`{{ GetPrivateIP }}:8201`, `10.0.0.1:8200`, []mistake{{6, "not the Raft port"}}},
 		"open template":         {`{{ GetPrivateIP }}`, `{{ GetPrivateIP }`, []mistake{{6, "not closed"}}},
-		"seal":                  {`"shamir"`, `"transit"`, []mistake{{7, `seal "transit"`}}},
+		"seal":                  {`"shamir"`, `"pkcs11"`, []mistake{{7, `seal "pkcs11" is not one`}}},
 		"host bits":             {`10.1.2.0/24`, `10.1.2.3/24`, []mistake{{10, `write "10.1.2.0/24"`}}},
 		"name in a set":         {`192.0.2.7`, `prometheus.example`, []mistake{{11, "names are not resolved"}}},
 		"zone":                  {`192.0.2.7`, `fe80::1%eth0`, []mistake{{11, "has a zone"}}},
@@ -115,7 +120,7 @@ func TestMistakes(t *testing.T) {
 			if src == good {
 				t.Fatalf("%q is not in the file", c.from)
 			}
-			_, err := node.Parse("node.hcl", []byte(src), 8201)
+			_, err := node.Parse("node.hcl", []byte(src), image)
 			var got node.Mistakes
 			if !errors.As(err, &got) {
 				t.Fatalf("got %v, want mistakes", err)
@@ -139,8 +144,10 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte(`cluster { name = "${a}" }` + "\nseal \"x\" \"y\" {}\napi_addr = <<E\nhttps://a:1\nE\n"))
 	f.Add([]byte("firewall { api_clients = [\"10.0.0.0/8\", [\"::/0\"], {a = 1}] }"))
+	f.Add([]byte(top + `join { leader { address = "https://a:1" } auto_join = "provider=x" }` + "\nseal \"transit\" {\n address = \"https://a:1\"\n token = \"credential:t\"\n}"))
+	f.Add([]byte(top + "telemetry { basic_auth = { a = \"b\" } }\naudit \"file\" { format = [] }\nauth \"cert\" {}\nmemory_lock = true"))
 	f.Fuzz(func(t *testing.T, src []byte) {
-		config, err := node.Parse("node.hcl", src, 8201)
+		config, err := node.Parse("node.hcl", src, image)
 		if err != nil {
 			var wrong node.Mistakes
 			if !errors.As(err, &wrong) || len(wrong) == 0 {
@@ -156,6 +163,11 @@ func FuzzParse(f *testing.F) {
 		for _, p := range append(config.Firewall.APIClients, config.Firewall.Monitoring...) {
 			if !p.IsValid() || p != p.Masked() || p.Bits() == 0 {
 				t.Fatalf("accepted network %v", p)
+			}
+		}
+		for _, file := range config.Seal.Files {
+			if r, problem, _ := node.ParseReference(string(file.Reference)); problem != "" || r != file.Reference {
+				t.Fatalf("accepted reference %q", file.Reference)
 			}
 		}
 		if !node.Templated(config.APIAddr) && node.CheckURL(config.APIAddr) != nil {

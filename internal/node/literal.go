@@ -1,6 +1,9 @@
 package node
 
 import (
+	"reflect"
+	"strings"
+
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
@@ -30,26 +33,79 @@ func tooDeep(name string, src []byte) (hcl.Range, bool) {
 	return hcl.Range{}, false
 }
 
-// refuseExpressions reports every value that is not a string or a list of strings. node.hcl
+// refuseExpressions reports every value that is not a literal of the kind that its key has. node.hcl
 // is data: nested for expressions could run for hours before anything is said, and the
 // decoder would quietly turn a number or a boolean into a string. The offending values are
 // replaced by an unknown one, so that decoding can go on and find the other mistakes.
-func refuseExpressions(body *hclsyntax.Body, wrong *Mistakes) []hcl.Range {
+func refuseExpressions(body *hclsyntax.Body, spec reflect.Type, wrong *Mistakes) []hcl.Range {
 	var refused []hcl.Range
 	for _, attr := range body.Attributes {
-		if isText(attr.Expr) {
+		want, ok := "a string nor a list of strings", isText(attr.Expr)
+		hint := "write the value itself, in quotes; a go-sockaddr template is an ordinary string: \"https://{{ GetPrivateIP }}:8201\""
+		switch field := attributeType(spec, attr.Name); {
+		case field == nil:
+		case field.Kind() == reflect.Pointer: // *bool
+			_, ok = literalBool(attr.Expr)
+			want, hint = "true nor false", "write true or false, without quotes"
+		case field.Kind() == reflect.Map:
+			ok = isTextObject(attr.Expr)
+			want, hint = "empty nor an object of strings", "write { NAME = \"VALUE\" }"
+		}
+		if ok {
 			continue
 		}
 		at := attr.Expr.Range()
-		wrong.add(at, "write the value itself, in quotes; a go-sockaddr template is an ordinary string: \"https://{{ GetPrivateIP }}:8201\"",
-			"%s is neither a string nor a list of strings", attr.Name)
+		wrong.add(at, hint, "%s is neither %s", attr.Name, want)
 		attr.Expr = &hclsyntax.LiteralValueExpr{Val: cty.DynamicVal, SrcRange: at}
 		refused = append(refused, at)
 	}
 	for _, block := range body.Blocks {
-		refused = append(refused, refuseExpressions(block.Body, wrong)...)
+		if inner := blockSpec(spec, block.Type); !takesTheRest(inner) {
+			refused = append(refused, refuseExpressions(block.Body, inner, wrong)...)
+		}
 	}
 	return refused
+}
+
+// attributeType gives the type of the field that decodes an attribute.
+func attributeType(spec reflect.Type, name string) reflect.Type {
+	for f := range spec.Fields() {
+		if tagged, kind, _ := strings.Cut(f.Tag.Get("hcl"), ","); tagged == name && kind != "block" && kind != "label" {
+			return f.Type
+		}
+	}
+	return nil
+}
+
+func literalBool(e hclsyntax.Expression) (value, ok bool) {
+	l, ok := e.(*hclsyntax.LiteralValueExpr)
+	if !ok || l.Val.IsNull() || !l.Val.IsKnown() || l.Val.Type() != cty.Bool {
+		return false, false
+	}
+	return l.Val.True(), true
+}
+
+// isTextObject reports whether an expression is an object with literal keys and strings in it.
+func isTextObject(e hclsyntax.Expression) bool {
+	object, ok := e.(*hclsyntax.ObjectConsExpr)
+	if !ok {
+		return false
+	}
+	for _, item := range object.Items {
+		key, isKey := item.KeyExpr.(*hclsyntax.ObjectConsKeyExpr)
+		if !isKey || key.ForceNonLiteral || hcl.ExprAsKeyword(key.Wrapped) == "" && !isTemplate(key.Wrapped) {
+			return false
+		}
+		if !isTemplate(item.ValueExpr) {
+			return false
+		}
+	}
+	return true
+}
+
+func isTemplate(e hclsyntax.Expression) bool {
+	_, ok := literal(e)
+	return ok
 }
 
 func isText(e hclsyntax.Expression) bool {

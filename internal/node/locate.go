@@ -28,6 +28,48 @@ func (l locator) block(kind string) locator {
 	return found
 }
 
+// labelled is a block with its labels.
+type labelled struct {
+	locator
+	labels      []string
+	labelRanges []hcl.Range
+}
+
+func (b labelled) label0() hcl.Range { return b.labelRanges[0] }
+
+type located []labelled
+
+// at gives the locator of a block; one that locates nothing when there are fewer.
+func (ls located) at(i int) locator {
+	if i < len(ls) {
+		return ls[i].locator
+	}
+	return locator{body: &hclsyntax.Body{}}
+}
+
+// blocks gives all blocks of a type, in the order of the file.
+func (l locator) blocks(kind string) located {
+	var out located
+	for _, b := range l.body.Blocks {
+		if b.Type == kind {
+			out = append(out, labelled{locator{l.file, b.Body}, b.Labels, b.LabelRanges})
+		}
+	}
+	return out
+}
+
+func (l locator) count(kind string) int { return len(l.blocks(kind)) }
+
+// start is where the first block of a type begins.
+func (l locator) start(kind string) hcl.Range {
+	for _, b := range l.body.Blocks {
+		if b.Type == kind {
+			return b.TypeRange
+		}
+	}
+	return l.top()
+}
+
 func (l locator) label(kind string) hcl.Range {
 	for _, b := range l.body.Blocks {
 		if b.Type == kind && len(b.LabelRanges) > 0 {
@@ -52,6 +94,9 @@ func (l locator) element(name string, i int) hcl.Range {
 	}
 	return l.attribute(name)
 }
+
+// has reports whether an attribute is there, of whatever type.
+func (l locator) has(name string) bool { return l.body.Attributes[name] != nil }
 
 // isString reports whether an attribute is there as a string, to be checked further: one that
 // is missing, refused or of another type has been reported already.

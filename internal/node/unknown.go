@@ -23,21 +23,23 @@ func refuseUnknown(body *hclsyntax.Body, spec reflect.Type, wrong *Mistakes) {
 	}
 	for name, attr := range body.Attributes {
 		if !slices.Contains(keys, name) {
-			wrong.add(attr.NameRange, known(keys, blocks), "unknown key %q", name)
+			wrong.add(attr.NameRange, knownNames(keys, blocks), "unknown key %q", name)
 			delete(body.Attributes, name)
 		}
 	}
 	body.Blocks = slices.DeleteFunc(body.Blocks, func(b *hclsyntax.Block) bool {
 		if slices.Contains(blocks, b.Type) {
-			refuseUnknown(b.Body, blockSpec(spec, b.Type), wrong)
+			if inner := blockSpec(spec, b.Type); !takesTheRest(inner) {
+				refuseUnknown(b.Body, inner, wrong)
+			}
 			return false
 		}
-		wrong.add(b.TypeRange, known(keys, blocks), "unknown block %q", b.Type)
+		wrong.add(b.TypeRange, knownNames(keys, blocks), "unknown block %q", b.Type)
 		return true
 	})
 }
 
-func known(keys, blocks []string) string {
+func knownNames(keys, blocks []string) string {
 	slices.Sort(keys)
 	slices.Sort(blocks)
 	var parts []string
@@ -57,11 +59,21 @@ func known(keys, blocks []string) string {
 func blockSpec(spec reflect.Type, block string) reflect.Type {
 	for f := range spec.Fields() {
 		if name, kind, _ := strings.Cut(f.Tag.Get("hcl"), ","); name == block && kind == "block" {
-			if f.Type.Kind() == reflect.Pointer {
+			if f.Type.Kind() == reflect.Pointer || f.Type.Kind() == reflect.Slice {
 				return f.Type.Elem()
 			}
 			return f.Type
 		}
 	}
 	return reflect.TypeFor[struct{}]()
+}
+
+// takesTheRest reports whether the keys of a block depend on its label, and are judged by options.
+func takesTheRest(spec reflect.Type) bool {
+	for f := range spec.Fields() {
+		if f.Tag.Get("hcl") == ",remain" {
+			return true
+		}
+	}
+	return false
 }

@@ -1,0 +1,38 @@
+package node
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// checkReach finds addresses that node.hcl names and its own firewall keeps away: the node would wait for them for ever. Names
+// are not resolved, so only addresses are judged.
+func checkReach(c *Config, at locator, wrong *Mistakes) {
+	join := at.block("join")
+	if c.Join.Some() && len(c.Firewall.ClusterPeers) == 0 {
+		wrong.add(at.start("join"), "put the members' networks into firewall.cluster_peers", "join: firewall.cluster_peers is empty, so no member can be reached")
+	}
+	for i, leader := range c.Join.Leaders {
+		reach(Host(leader.Address), "cluster_peers", c.Firewall.ClusterPeers, join.blocks("leader").at(i).attribute("address"), wrong)
+	}
+	if address := c.Seal.Options["address"]; address != "" {
+		reach(Host(address), "egress", c.Firewall.Egress, at.block("seal").attribute("address"), wrong)
+	}
+	telemetry := at.block("telemetry")
+	for name, address := range map[string]string{"statsd_address": c.Telemetry.StatsDAddress, "dogstatsd_addr": c.Telemetry.DogStatsDAddr} {
+		if host, _, err := net.SplitHostPort(address); err == nil {
+			reach(host, "egress", c.Firewall.Egress, telemetry.attribute(name), wrong)
+		}
+	}
+}
+
+func reach(host, set string, networks []netip.Prefix, at hcl.Range, wrong *Mistakes) {
+	ip, err := netip.ParseAddr(host)
+	if err != nil || ip.IsLoopback() || slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(ip) }) {
+		return
+	}
+	wrong.add(at, "add it, or its network, to firewall."+set, "%s is not in firewall.%s, so the node cannot reach it", host, set)
+}

@@ -1,0 +1,82 @@
+package node
+
+import (
+	"net/url"
+	"path"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// Reference names where a value lies, so that the value itself stands in no configuration:
+//
+//	credential:NAME   a systemd credential of the unit
+//	file:/PATH        a file of this machine
+//	https://HOST/…    what a server answers, whose certificate the image's authorities or the cluster's have signed
+type Reference string
+
+// References of the TLS material when node.hcl has no tls block.
+const (
+	DefaultCert Reference = "credential:" + CredentialCert
+	DefaultKey  Reference = "credential:" + CredentialKey
+	DefaultCA   Reference = "credential:" + CredentialCA
+)
+
+const referenceHint = `write "credential:NAME", "file:/PATH" or "https://HOST/PATH"`
+
+// credentialName is what systemd accepts, without what a shell or a path would understand.
+var credentialName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._@-]{0,127}$`)
+})
+
+// ParseReference judges a reference. What it says is wrong does not repeat the text, which may be the secret itself.
+func ParseReference(text string) (r Reference, problem, hint string) {
+	switch kind, rest, _ := strings.Cut(text, ":"); kind {
+	case "credential":
+		if !credentialName().MatchString(rest) {
+			return "", "is a credential without a usable name", "letters, digits, dots, dashes and underscores: \"credential:strongroom.tls.crt\""
+		}
+	case "file":
+		rest = strings.TrimPrefix(rest, "//")
+		if !path.IsAbs(rest) || path.Clean(rest) != rest || rest == "/" || strings.ContainsFunc(rest, unprintable) {
+			return "", "is a file without an absolute, clean path", "for example \"file:/etc/strongroom/ca.pem\""
+		}
+		text = "file:" + rest
+	case "https":
+		u, err := url.Parse(text)
+		switch {
+		case err != nil || u.Host == "" || u.Hostname() == "":
+			return "", "is not a URL", referenceHint
+		case u.User != nil:
+			return "", "has a user name in its URL", "the node shows its certificate, when it has one; a password has no place here"
+		case u.Fragment != "":
+			return "", "has a fragment in its URL", "leave out what follows the #"
+		}
+	default:
+		return "", "is not a reference", referenceHint
+	}
+	return Reference(text), "", ""
+}
+
+func unprintable(c rune) bool { return c < ' ' || c == 0x7f }
+
+// Split gives the kind of a reference that ParseReference accepted, and what it names: a credential, a path or a URL.
+func (r Reference) Split() (kind, target string) {
+	kind, target, _ = strings.Cut(string(r), ":")
+	if kind == "https" {
+		target = string(r)
+	}
+	return kind, target
+}
+
+// reference judges an attribute that holds a reference; one that is left out is what is usual.
+func reference(at locator, name, text string, usual Reference, wrong *Mistakes) Reference {
+	if !at.isString(name) {
+		return usual
+	}
+	r, problem, hint := ParseReference(text)
+	if problem != "" {
+		wrong.add(at.attribute(name), hint, "%s %s", name, problem)
+	}
+	return r
+}
