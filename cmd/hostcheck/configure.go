@@ -52,7 +52,7 @@ func configureNode(ctx context.Context) error {
 	if err != nil {
 		return &exit{exitFail, fmt.Errorf("cannot use the baseline: %w", err)}
 	}
-	result, err := configure.Run(ctx, configure.Options{
+	id, err := configure.Run(ctx, configure.Options{
 		Root:        "/",
 		Credentials: credentials,
 		Server:      product,
@@ -66,6 +66,6 @@ func configureNode(ctx context.Context) error {
 	if err != nil {
 		return &exit{exitFail, err}
 	}
-	fmt.Printf("configured node %s of cluster %s: api %s, cluster %s\n", result.NodeID, result.ClusterName, result.APIAddr, result.ClusterAddr)
+	fmt.Printf("configured node %s of cluster %s: api %s, cluster %s\n", id.NodeID, id.ClusterName, id.APIAddr, id.ClusterAddr)
 	return nil
 }

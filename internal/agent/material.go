@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
@@ -22,7 +23,7 @@ type material struct {
 // say why it is down helps nobody. docs/node.md argues it at length.
 func readMaterial(dir string, log *slog.Logger) material {
 	var m material
-	creds, err := node.ReadCredentials(dir)
+	creds, err := node.Reader{Credentials: dir}.Material(context.Background(), node.TLSReferences{Cert: node.DefaultCert, Key: node.DefaultKey, CA: node.DefaultCA})
 	if err != nil {
 		log.Warn("credentials are not complete", "error", err)
 	}

@@ -2,6 +2,7 @@ package configure
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -22,12 +23,12 @@ func tlsDirectory(p server.Product) string { return p.Run + "/tls" }
 
 func tlsCertPath(p server.Product) string { return tlsDirectory(p) + "/tls.crt" }
 func tlsKeyPath(p server.Product) string  { return tlsDirectory(p) + "/tls.key" }
-func tlsCAPath(p server.Product) string   { return tlsDirectory(p) + "/ca.crt" }
 
 // Options of a run.
 type Options struct {
 	Root        string         // where / is: "/" on a node
 	Credentials string         // $CREDENTIALS_DIRECTORY
+	Authorities *x509.CertPool // that https references are believed by; nil: the image's
 	Server      server.Product // of the baseline's profile
 	Baked       Baked          // what the image has decided
 	Firewall    Firewall
@@ -37,106 +38,92 @@ type Options struct {
 	Log         *slog.Logger
 }
 
-// Result says what the node became.
-type Result struct {
-	NodeID      string
-	ClusterName string
-	APIAddr     string
-	ClusterAddr string
-}
-
 // Run configures the node. It can be repeated: the same input gives the same files.
 //
 // The firewall comes first, as soon as node.hcl is understood: when anything else is wrong (an
 // expired certificate, a template without an address), the operator's monitoring can then
 // reach the agent and read why. Nothing else listens before the gate has opened. The server's configuration comes
 // last, because the server does not start without it.
-func Run(ctx context.Context, o Options) (*Result, error) {
-	creds, credsErr := node.ReadCredentials(o.Credentials)
-	if len(creds.Config) == 0 {
-		return nil, credsErr
-	}
-	config, err := node.Parse(node.CredentialConfig, creds.Config, node.Image{Server: o.Server.ID, ClusterPort: o.Baked.ClusterPort, MemoryLock: o.Baked.MemoryLock})
-	if err != nil {
-		return nil, errors.Join(err, credsErr)
-	}
-	if err := o.Firewall.Replace(Sets(config.Firewall)); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot fill the firewall's sets: %w", err), credsErr)
-	}
-	if credsErr != nil {
-		return nil, credsErr
-	}
-	result, err := o.identify(config)
+func Run(ctx context.Context, o Options) (*node.Identity, error) {
+	config, err := o.config()
 	if err != nil {
 		return nil, err
 	}
-	warnings, err := node.CheckTLS(creds, []string{node.Host(result.APIAddr)}, o.Now())
+	firewallErr := o.Firewall.Replace(Sets(config.Firewall))
+	if firewallErr != nil {
+		firewallErr = fmt.Errorf("cannot fill the firewall's sets: %w", firewallErr)
+	}
+	in, err := o.read(ctx, config)
+	if err := errors.Join(firewallErr, err); err != nil {
+		return nil, err
+	}
+	id, err := o.identify(config, in)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.judge(ctx, in.material, id.APIAddr); err != nil {
+		return nil, err
+	}
+	if err := o.write(config, id, in); err != nil {
+		return nil, err
+	}
+	return &id, nil
+}
+
+// config reads node.hcl.
+func (o Options) config() (*node.Config, error) {
+	src, err := o.reader().Config()
+	if err != nil {
+		return nil, err
+	}
+	return node.Parse(node.CredentialConfig, src, node.Image{Server: o.Server.ID, ClusterPort: o.Baked.ClusterPort, MemoryLock: o.Baked.MemoryLock})
+}
+
+// judge looks at the TLS material before a server does.
+func (o Options) judge(ctx context.Context, m node.Material, apiAddr string) error {
+	warnings, err := node.CheckTLS(m, []string{node.Host(apiAddr)}, o.Now())
 	for _, w := range warnings {
 		o.Log.WarnContext(ctx, w)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if err := o.write(creds, result); err != nil {
-		return nil, err
-	}
-	return result, nil
+	return err
 }
 
-// identify finds out what this node is called and where it is reached.
-func (o Options) identify(config *node.Config) (*Result, error) {
-	api, apiErr := o.resolve("api_addr", config.APIAddr, node.CheckURL)
-	cluster, clusterErr := o.resolve("cluster_addr", config.ClusterAddr, node.CheckClusterURL(o.Baked.ClusterPort))
-	if err := errors.Join(apiErr, clusterErr); err != nil {
-		return nil, err
-	}
-	id, err := nodeID(o.path(NodeIDPath), o.Random)
-	if err != nil {
-		return nil, err
-	}
-	return &Result{NodeID: id, ClusterName: config.ClusterName, APIAddr: api, ClusterAddr: cluster}, nil
-}
-
-func (o Options) resolve(key, addr string, check func(string) error) (string, error) {
-	if !node.Templated(addr) {
-		return addr, nil
-	}
-	resolved, err := o.Resolve(addr)
-	if err != nil {
-		return "", fmt.Errorf("cannot resolve %s: %w", key, err)
-	}
-	if err := check(resolved); err != nil {
-		return "", node.Hinted(fmt.Errorf("%s = %q became %q on this node: %w", key, addr, resolved, err),
-			"the template found no address, or more than one; name the interface: {{ GetInterfaceIP \"eth0\" }}")
-	}
-	return resolved, nil
-}
-
-func (o Options) write(creds node.Credentials, result *Result) error {
-	owner, err := lookupOwner(o.path("/etc"), o.Server.Account)
+// write leaves the files: first what only the agent reads, last the server's configuration, without which it does not start.
+func (o Options) write(config *node.Config, id node.Identity, in inputs) error {
+	group, err := lookupOwner(o.path("/etc"), o.Server.Account)
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{o.Server.Run, tlsDirectory(o.Server)} {
-		if err := owner.directory(o.path(dir)); err != nil {
-			return err
-		}
+	if err := o.leaveIdentity(id); err != nil {
+		return err
 	}
-	files := []struct {
-		path    string
-		content []byte
-	}{
-		{tlsCAPath(o.Server), creds.CA},
-		{tlsCertPath(o.Server), creds.Cert},
-		{tlsKeyPath(o.Server), creds.Key.Reveal()},
-		{o.Server.Config, ServerConfig(o.Server, *result, o.Baked)},
+	if err := group.directory(o.path(o.Server.Run)); err != nil {
+		return err
 	}
-	for _, f := range files {
-		if err := owner.file(o.path(f.path), f.content); err != nil {
-			return err
-		}
+	if err := o.writeTLS(group, in.material); err != nil {
+		return err
 	}
-	return nil
+	if err := o.writeSeal(group, in.seal); err != nil {
+		return err
+	}
+	return group.file(o.path(o.Server.Config), ServerConfig(o.Server, id, config.Seal, o.Baked))
+}
+
+// writeTLS gives the material to the server, and to the agent a copy of its own: its profile keeps it away from the server's key.
+func (o Options) writeTLS(group owner, m node.Material) error {
+	files := map[string][]byte{"tls.crt": m.Cert, "tls.key": m.Key.Reveal(), "ca.crt": m.CA}
+	if err := group.fileset(o.path(node.AgentTLS), 0o700, 0o600, files); err != nil {
+		return err
+	}
+	return group.fileset(o.path(tlsDirectory(o.Server)), 0o750, 0o640, files)
+}
+
+func (o Options) writeSeal(group owner, seal map[string]node.Secret) error {
+	files := map[string][]byte{}
+	for option, value := range seal {
+		files[option] = value.Reveal()
+	}
+	return group.fileset(o.path(sealDirectory(o.Server)), 0o750, 0o640, files)
 }
 
 func (o Options) path(p string) string { return filepath.Join(o.Root, p) }

@@ -3,6 +3,7 @@ package configure_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/strongroom/strongroom/internal/configure"
 	"github.com/strongroom/strongroom/internal/node"
@@ -97,16 +101,29 @@ func TestRunWritesTheNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := configure.Result{
+	want := node.Identity{
 		NodeID: "30313233-3435-4637-b839-616263646566", ClusterName: "test",
 		APIAddr: "https://node.example:8200", ClusterAddr: "https://10.0.2.15:8201",
+		Seal: "shamir", CA: string(creds.CA), Telemetry: node.Telemetry{DisableHostname: true},
+		Audit: []node.AuditDevice{
+			{Type: "file", Options: map[string]string{"file_path": "/var/log/vault/audit.log"}},
+			{Type: "syslog", Options: map[string]string{"tag": "vault-audit"}},
+		},
 	}
-	if *result != want {
-		t.Errorf("result %+v, want %+v", *result, want)
+	if diff := cmp.Diff(want, *result, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("identity (-want +got):\n%s", diff)
+	}
+	var left node.Identity
+	if err := json.Unmarshal([]byte(read(t, o.Root, node.IdentityPath)), &left); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, left, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("node.json (-want +got):\n%s", diff)
 	}
 	for path, mode := range map[string]fs.FileMode{
 		"run/vault": fs.ModeDir | 0o750, "run/vault/tls": fs.ModeDir | 0o750, "run/vault/vault.hcl": 0o640,
 		"run/vault/tls/tls.crt": 0o640, "run/vault/tls/tls.key": 0o640, "run/vault/tls/ca.crt": 0o640,
+		"run/vault/seal": fs.ModeDir | 0o750, "run/hostcheck/node.json": 0o600, "run/hostcheck/tls": fs.ModeDir | 0o700, "run/hostcheck/tls/tls.key": 0o600,
 		"var/lib/hostcheck/node-id": 0o644,
 	} {
 		info, err := os.Lstat(filepath.Join(o.Root, path))
@@ -120,7 +137,7 @@ func TestRunWritesTheNode(t *testing.T) {
 	if got := read(t, o.Root, "run/vault/tls/tls.key"); got != string(creds.Key.Reveal()) {
 		t.Error("the key is not the credential")
 	}
-	if got := read(t, o.Root, "run/vault/vault.hcl"); got != string(configure.ServerConfig(vault, want, baked)) {
+	if got := read(t, o.Root, "run/vault/vault.hcl"); got != string(configure.ServerConfig(vault, want, node.Seal{}, baked)) {
 		t.Errorf("vault.hcl is\n%s", got)
 	}
 	if fw.elements("monitoring4") != 1 || fw.elements("egress6") != 0 {
@@ -142,7 +159,7 @@ func TestRunWritesAnOpenBaoNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, o.Root, "run/openbao/openbao.hcl"); got != string(configure.ServerConfig(openbao, *result, baked)) {
+	if got := read(t, o.Root, "run/openbao/openbao.hcl"); got != string(configure.ServerConfig(openbao, *result, node.Seal{}, baked)) {
 		t.Errorf("openbao.hcl is\n%s", got)
 	}
 	for _, name := range []string{"tls.crt", "tls.key", "ca.crt"} {
@@ -193,8 +210,8 @@ func TestRunRefuses(t *testing.T) {
 		opened bool // monitoring may ask why
 	}{
 		"no credentials at all":  {creds: good, edit: func(o *configure.Options) { o.Credentials = "" }, want: "strongroom.node.hcl"},
-		"no node.hcl":            {creds: node.Credentials{Cert: good.Cert}, want: "credential strongroom.node.hcl is missing"},
-		"no key":                 {creds: node.Credentials{Config: good.Config, Cert: good.Cert, CA: good.CA}, want: "credential strongroom.tls.key is missing", opened: true},
+		"no node.hcl":            {creds: node.Credentials{Material: node.Material{Cert: good.Cert}}, want: "credential strongroom.node.hcl: it is missing"},
+		"no key":                 {creds: node.Credentials{Config: good.Config, Material: node.Material{Cert: good.Cert, CA: good.CA}}, want: "credential strongroom.tls.key: it is missing", opened: true},
 		"mistake in node.hcl":    {creds: ca.Credentials(config+"\nbogus = 1\n", "node.example"), want: `strongroom.node.hcl:11: unknown key "bogus"`},
 		"certificate of another": {creds: ca.Credentials(config, "other.example"), want: "not good for node.example", opened: true},
 		"another cluster port":   {creds: good, edit: func(o *configure.Options) { o.Baked.ClusterPort = 18201 }, want: "is not the Raft port 18201 of this image", opened: true},

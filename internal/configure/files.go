@@ -71,7 +71,7 @@ func (o owner) directory(path string) error {
 // file writes a file that the group can read. Readers see the old content or the new one, and
 // never a file that more than the group can read.
 func (o owner) file(path string, content []byte) error {
-	tmp, err := writeTemporary(path, content, func(f *os.File) error {
+	err := replaceFile(path, content, func(f *os.File) error {
 		if err := f.Chown(o.uid, o.gid); err != nil {
 			return err
 		}
@@ -80,9 +80,18 @@ func (o owner) file(path string, content []byte) error {
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
+	return nil
+}
+
+// replaceFile puts a file in the place of another.
+func replaceFile(path string, content []byte, attributes func(*os.File) error) error {
+	tmp, err := writeTemporary(path, content, attributes)
+	if err != nil {
+		return err
+	}
 	if err := os.Rename(tmp, path); err != nil {
 		os.Remove(tmp)
-		return fmt.Errorf("cannot write: %w", err)
+		return err
 	}
 	return nil
 }

@@ -2,11 +2,14 @@ package configure
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/server"
 )
 
@@ -25,12 +28,12 @@ import (
 //   - no plugin_directory: there is nothing in the image that could lie in it.
 //
 // What the server would do anyway (user lockout) is said aloud, so that an upgrade cannot change it unseen.
-func ServerConfig(p server.Product, r Result, baked Baked) []byte {
+func ServerConfig(p server.Product, r node.Identity, seal node.Seal, baked Baked) []byte {
 	f := hclwrite.NewEmptyFile()
 	body := f.Body()
 	body.AppendUnstructuredTokens(hclwrite.Tokens{{
 		Type:  hclsyntax.TokenComment,
-		Bytes: []byte("# Written at each boot by hostcheck configure, from the credential strongroom.node.hcl.\n"),
+		Bytes: []byte("# Written at each boot by hostcheck configure, from node.hcl.\n"),
 	}})
 	set := func(b *hclwrite.Body, name, value string) { b.SetAttributeValue(name, cty.StringVal(value)) }
 
@@ -49,6 +52,8 @@ func ServerConfig(p server.Product, r Result, baked Baked) []byte {
 	storage := body.AppendNewBlock("storage", []string{"raft"}).Body()
 	set(storage, "path", p.Data)
 	set(storage, "node_id", r.NodeID)
+
+	sealStanza(p, body, seal)
 
 	body.AppendNewline()
 	listener := body.AppendNewBlock("listener", []string{"tcp"}).Body()
@@ -73,10 +78,24 @@ func ServerConfig(p server.Product, r Result, baked Baked) []byte {
 	body.AppendNewline()
 	telemetry := body.AppendNewBlock("telemetry", nil).Body()
 	set(telemetry, "prometheus_retention_time", "24h")
-	// A metric's name must not change with the host's.
+	// A metric's name must not change with the host's, whatever node.hcl says of those that the agent sends.
 	telemetry.SetAttributeValue("disable_hostname", cty.True)
+	for _, o := range []struct{ name, value string }{
+		{"statsd_address", r.Telemetry.StatsDAddress}, {"dogstatsd_addr", r.Telemetry.DogStatsDAddr}, {"metrics_prefix", r.Telemetry.MetricsPrefix},
+	} {
+		if o.value != "" {
+			set(telemetry, o.name, o.value)
+		}
+	}
+	if tags := r.Telemetry.DogStatsDTags; len(tags) > 0 {
+		var list []cty.Value
+		for _, tag := range tags {
+			list = append(list, cty.StringVal(tag))
+		}
+		telemetry.SetAttributeValue("dogstatsd_tags", cty.TupleVal(list))
+	}
 	if p.ID == "openbao" {
-		openBaoOnly(p, body, listener)
+		openBaoOnly(body, listener, r.Audit)
 	}
 	return hclwrite.Format(f.Bytes())
 }
@@ -90,20 +109,18 @@ func vaultOnly(body *hclwrite.Body, baked Baked) {
 }
 
 // openBaoOnly states what Vault does not know. The API of OpenBao creates no audit devices (since 2.3.2), so
-// they are stated here: two of different kinds, because the server answers nothing when it can write to none. Every
-// member of a cluster has the same ones. The unauthenticated endpoints are off by default since 2.6, and here
-// whatever the version.
-func openBaoOnly(p server.Product, body, listener *hclwrite.Body) {
+// they are stated here; on Vault they are made through the API once there is a cluster. The unauthenticated endpoints are off
+// by default since 2.6, and here whatever the version.
+func openBaoOnly(body, listener *hclwrite.Body, devices []node.AuditDevice) {
 	listener.SetAttributeValue("disable_unauthed_rekey_endpoints", cty.True)
 	listener.SetAttributeValue("disable_unauthed_generate_root_endpoints", cty.True)
 
-	for _, device := range []struct{ kind, option, value string }{
-		{"file", "file_path", p.Audit + "/audit.log"},
-		{"syslog", "tag", "openbao-audit"}, // the journal takes it
-	} {
+	for _, device := range devices {
 		body.AppendNewline()
-		audit := body.AppendNewBlock("audit", []string{device.kind, device.kind}).Body()
+		audit := body.AppendNewBlock("audit", []string{device.Type, device.Type}).Body()
 		options := audit.AppendNewBlock("options", nil).Body()
-		options.SetAttributeValue(device.option, cty.StringVal(device.value))
+		for _, name := range slices.Sorted(maps.Keys(device.Options)) {
+			options.SetAttributeValue(name, cty.StringVal(device.Options[name]))
+		}
 	}
 }

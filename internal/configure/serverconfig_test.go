@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"github.com/strongroom/strongroom/internal/configure"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/host/hosttest"
+	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/node/nodetest"
 	"github.com/strongroom/strongroom/internal/resource"
 	"github.com/strongroom/strongroom/internal/server"
@@ -33,21 +35,49 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-var rendered = configure.Result{
+var rendered = node.Identity{
 	NodeID: "30313233-3435-4637-b839-616263646566", ClusterName: "prod-eu1",
 	APIAddr: "https://vault-1.example.net:8200", ClusterAddr: "https://[2001:db8::1]:8201",
 }
 
+// audited is what configure makes of it for OpenBao.
+var audited = func() node.Identity {
+	id := rendered
+	id.Audit = []node.AuditDevice{
+		{Type: "file", Options: map[string]string{"file_path": "/var/log/openbao/audit.log"}},
+		{Type: "syslog", Options: map[string]string{"tag": "openbao-audit"}},
+	}
+	return id
+}()
+
 var baked = configure.Baked{TLSMinVersion: "tls12", DefaultLeaseTTL: "1h", MaxLeaseTTL: "24h", APIPort: 8200, ClusterPort: 8201}
+
+// parsed is node.hcl with one more block.
+func parsed(t *testing.T, product server.Product, block string) *node.Config {
+	t.Helper()
+	c, err := node.Parse("node.hcl", []byte(config+block), node.Image{Server: product.ID, ClusterPort: 8201})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
 
 func TestServerConfigGolden(t *testing.T) {
 	locked := baked
 	locked.MemoryLock = true
-	for name, got := range map[string][]byte{
-		"vault_memory_lock_false.hcl": configure.ServerConfig(vault, rendered, baked),
-		"vault_memory_lock_true.hcl":  configure.ServerConfig(vault, rendered, locked),
-		"openbao.hcl":                 configure.ServerConfig(openbao, rendered, baked),
-	} {
+	pushed := audited
+	pushed.Telemetry = node.Telemetry{StatsDAddress: "10.3.0.5:8125", DogStatsDAddr: "10.3.0.5:8126", DogStatsDTags: []string{"env:prod", "tier:1"}, MetricsPrefix: "secrets"}
+	pushed.Audit = append(slices.Clone(pushed.Audit), node.AuditDevice{Type: "socket", Options: map[string]string{"address": "10.3.0.6:601", "socket_type": "tcp"}})
+	golden := map[string][]byte{
+		"openbao_telemetry.hcl":       configure.ServerConfig(openbao, pushed, node.Seal{}, baked),
+		"vault_memory_lock_false.hcl": configure.ServerConfig(vault, rendered, node.Seal{}, baked),
+		"vault_memory_lock_true.hcl":  configure.ServerConfig(vault, rendered, node.Seal{}, locked),
+		"openbao.hcl":                 configure.ServerConfig(openbao, audited, node.Seal{}, baked),
+	}
+	for name, seal := range seals {
+		golden["seal_"+name+".hcl"] = configure.ServerConfig(seal.product, audited, parsed(t, seal.product, seal.block).Seal, baked)
+	}
+	for name, got := range golden {
 		path := filepath.Join("testdata", name)
 		if *update {
 			if err := os.WriteFile(path, got, 0o644); err != nil {
@@ -69,7 +99,7 @@ func TestServerConfigGolden(t *testing.T) {
 func TestServerConfigQuoting(t *testing.T) {
 	r := rendered
 	r.ClusterName = `a"b\c`
-	src := configure.ServerConfig(vault, r, configure.Baked{MemoryLock: true})
+	src := configure.ServerConfig(vault, r, node.Seal{}, configure.Baked{MemoryLock: true})
 	file, diags := hclsyntax.ParseConfig(src, "vault.hcl", hcl.InitialPos)
 	if diags.HasErrors() {
 		t.Fatalf("HCL 2: %v\n%s", diags, src)
@@ -95,10 +125,19 @@ func TestServerConfigSatisfiesTheCatalogue(t *testing.T) {
 	others := map[string]string{"tls_min_version": "tls13", "default_lease_ttl": "15m", "max_lease_ttl": "72h", "api_port": "18200", "cluster_port": "18201", "agent_port": "19810"}
 	locked := maps.Clone(others)
 	locked["memory_lock"] = "on"
-	for _, c := range []struct {
+	type kase struct {
 		product    server.Product
 		parameters map[string]string
-	}{{vault, nil}, {vault, locked}, {openbao, nil}, {openbao, others}} {
+		block      string
+	}
+	cases := []kase{{vault, nil, ""}, {vault, locked, ""}, {openbao, nil, ""}, {openbao, others, ""}}
+	for _, seal := range seals {
+		cases = append(cases, kase{seal.product, nil, seal.block})
+		if seal.product == vault { // OpenBao has the seals of Vault
+			cases = append(cases, kase{openbao, nil, seal.block})
+		}
+	}
+	for _, c := range cases {
 		p := checktest.Profile()
 		p.Server, p.Parameters = c.product.ID, c.parameters
 		b := checktest.Compile(t, p)
@@ -106,9 +145,9 @@ func TestServerConfigSatisfiesTheCatalogue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		addressed := rendered
+		addressed := audited
 		addressed.ClusterAddr = fmt.Sprintf("https://[2001:db8::1]:%d", with.ClusterPort)
-		h := hosttest.New().File(c.product.Config, string(configure.ServerConfig(c.product, addressed, with)))
+		h := hosttest.New().File(c.product.Config, string(configure.ServerConfig(c.product, addressed, parsed(t, c.product, c.block).Seal, with)))
 		judged := 0
 		for _, ctl := range b.Controls {
 			for _, r := range ctl.Resources {
@@ -171,7 +210,7 @@ func acceptsTheConfig(t *testing.T, product server.Product, binary string) {
 		`"`+product.Data+`"`, `"`+filepath.Join(dir, "raft")+`"`,
 		`"`+product.Run+`/tls/`, `"`+dir+"/",
 		`"[::]:8200"`, fmt.Sprintf(`"127.0.0.1:%d"`, api), `"[::]:8201"`, fmt.Sprintf(`"127.0.0.1:%d"`, cluster),
-	).Replace(string(configure.ServerConfig(product, rendered, baked)))
+	).Replace(string(configure.ServerConfig(product, rendered, node.Seal{}, baked)))
 	path := filepath.Join(dir, "server.hcl")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)

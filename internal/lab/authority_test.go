@@ -17,7 +17,7 @@ func TestCredentials(t *testing.T) {
 	if _, err := node.Parse(node.CredentialConfig, given[node.CredentialConfig].Reveal(), node.Image{Server: "vault", ClusterPort: PortRaft}); err != nil {
 		t.Errorf("node.hcl: %v", err)
 	}
-	warnings, err := node.CheckTLS(node.Credentials{
+	warnings, err := node.CheckTLS(node.Material{
 		Cert: given[node.CredentialCert].Reveal(), Key: given[node.CredentialKey], CA: given[node.CredentialCA].Reveal(),
 	}, []string{"127.0.0.1", GuestAddress, "localhost"}, time.Now())
 	if err != nil || len(warnings) > 0 {

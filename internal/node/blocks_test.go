@@ -87,10 +87,10 @@ func TestBlocks(t *testing.T) {
   region      = "global"
   key_ring    = "r"
   crypto_key  = "k"
-  credentials = "credential:gcp.json"
+  credentials = "credential:strongroom.seal.credentials"
 }`, want: func(c *node.Config) {
 			c.Seal = node.Seal{Type: "gcpckms", Options: map[string]string{"project": "p", "region": "global", "key_ring": "r", "crypto_key": "k"},
-				Files: []node.SealFile{{Option: "credentials", Reference: "credential:gcp.json", Content: node.ContentJSON}}}
+				Files: []node.SealFile{{Option: "credentials", Reference: "credential:strongroom.seal.credentials", Content: node.ContentJSON}}}
 		}},
 		"static on OpenBao": {image: bao, src: `seal "static" {
   current_key_id = "2026-1"
@@ -114,11 +114,11 @@ func TestBlocks(t *testing.T) {
   dogstatsd_tags   = ["env:prod"]
   metrics_prefix   = "strongroom"
   disable_hostname = false
-  basic_auth       = { prometheus = "` + bcrypt + `", "second" = "credential:scraper" }
-  client_ca        = "credential:scrapers.ca"
+  basic_auth       = { prometheus = "` + bcrypt + `", "second" = "credential:strongroom.metrics.bcrypt" }
+  client_ca        = "credential:strongroom.metrics.ca"
 }`, want: func(c *node.Config) {
 			c.Telemetry = node.TelemetryConfig{StatsDAddress: "10.3.0.5:8125", DogStatsDAddr: "statsd.example.net:8125", DogStatsDTags: []string{"env:prod"},
-				MetricsPrefix: "strongroom", BasicAuth: map[string]string{"prometheus": bcrypt, "second": "credential:scraper"}, ClientCA: "credential:scrapers.ca"}
+				MetricsPrefix: "strongroom", BasicAuth: map[string]string{"prometheus": bcrypt, "second": "credential:strongroom.metrics.bcrypt"}, ClientCA: "credential:strongroom.metrics.ca"}
 		}},
 		"audit": {src: `audit "file" { format = "json" }
 audit "syslog" {}
@@ -173,21 +173,21 @@ func TestBlockMistakes(t *testing.T) {
 		"server name":                  {"join {\n  srv = \"a.b\"\n  server_name = \"a b\"\n}", map[int]string{10: "not a host name"}},
 		"static on Vault":              {`seal "static" {}`, map[int]string{8: `seal "static" is not one that vault has here`}},
 		"transit, nothing given":       {`seal "transit" {}`, map[int]string{8: "address is missing"}},
-		"transit, unknown key":         {"seal \"transit\" {\n  address = \"https://a:1\"\n  key_name = \"k\"\n  token = \"credential:t\"\n  tls_skip_verify = true\n}", map[int]string{12: `unknown key "tls_skip_verify" of seal transit`}},
+		"transit, unknown key":         {"seal \"transit\" {\n  address = \"https://a:1\"\n  key_name = \"k\"\n  token = \"credential:strongroom.seal.token\"\n  tls_skip_verify = true\n}", map[int]string{12: `unknown key "tls_skip_verify" of seal transit`}},
 		"transit, token in the file":   {"seal \"transit\" {\n  address = \"https://a:1\"\n  key_name = \"k\"\n  token = \"hvs.PLANTED\"\n}", map[int]string{11: "token is not a reference"}},
-		"transit, shut out":            {"seal \"transit\" {\n  address = \"https://10.4.0.1:1\"\n  key_name = \"k\"\n  token = \"credential:t\"\n}", map[int]string{9: "not in firewall.egress"}},
-		"transit, in the clear":        {"seal \"transit\" {\n  address = \"http://a:1\"\n  key_name = \"k\"\n  token = \"credential:t\"\n}", map[int]string{9: "not https"}},
-		"transit, half a client":       {"seal \"transit\" {\n  address = \"https://a:1\"\n  key_name = \"k\"\n  token = \"credential:t\"\n  client_key = \"credential:k\"\n}", map[int]string{12: "client_key without client_cert"}},
-		"transit, not a boolean":       {"seal \"transit\" {\n  address = \"https://a:1\"\n  key_name = \"k\"\n  token = \"credential:t\"\n  disable_renewal = \"true\"\n}", map[int]string{12: "neither true nor false"}},
-		"transit, an expression":       {"seal \"transit\" {\n  address = \"https://a:1\"\n  key_name = \"${x}\"\n  token = \"credential:t\"\n}", map[int]string{10: "key_name is not a string"}},
-		"transit, a block":             {"seal \"transit\" {\n  address = \"https://a:1\"\n  key_name = \"k\"\n  token = \"credential:t\"\n  tls {}\n}", map[int]string{12: `unknown block "tls" in seal transit`}},
+		"transit, shut out":            {"seal \"transit\" {\n  address = \"https://10.4.0.1:1\"\n  key_name = \"k\"\n  token = \"credential:strongroom.seal.token\"\n}", map[int]string{9: "not in firewall.egress"}},
+		"transit, in the clear":        {"seal \"transit\" {\n  address = \"http://a:1\"\n  key_name = \"k\"\n  token = \"credential:strongroom.seal.token\"\n}", map[int]string{9: "not https"}},
+		"transit, half a client":       {"seal \"transit\" {\n  address = \"https://a:1\"\n  key_name = \"k\"\n  token = \"credential:strongroom.seal.token\"\n  client_key = \"credential:strongroom.seal.client.key\"\n}", map[int]string{12: "client_key without client_cert"}},
+		"transit, not a boolean":       {"seal \"transit\" {\n  address = \"https://a:1\"\n  key_name = \"k\"\n  token = \"credential:strongroom.seal.token\"\n  disable_renewal = \"true\"\n}", map[int]string{12: "neither true nor false"}},
+		"transit, an expression":       {"seal \"transit\" {\n  address = \"https://a:1\"\n  key_name = \"${x}\"\n  token = \"credential:strongroom.seal.token\"\n}", map[int]string{10: "key_name is not a string"}},
+		"transit, a block":             {"seal \"transit\" {\n  address = \"https://a:1\"\n  key_name = \"k\"\n  token = \"credential:strongroom.seal.token\"\n  tls {}\n}", map[int]string{12: `unknown block "tls" in seal transit`}},
 		"an option that is read":       {"seal \"awskms\" {\n  kms_key_id = \"file:///etc/x\"\n  region = \"r\"\n}", map[int]string{9: "kms_key_id is a URL"}},
 		"an option that is empty":      {"seal \"awskms\" {\n  kms_key_id = \"\"\n  region = \"r\"\n}", map[int]string{9: "kms_key_id is empty"}},
 		"environment of azure":         {"seal \"azurekeyvault\" {\n  tenant_id = \"t\"\n  vault_name = \"v\"\n  key_name = \"k\"\n  environment = \"X\"\n}", map[int]string{12: "AZUREPUBLICCLOUD"}},
 		"endpoint":                     {"seal \"ocikms\" {\n  key_id = \"k\"\n  crypto_endpoint = \"http://x\"\n  management_endpoint = \"https://y\"\n}", map[int]string{10: "https URL"}},
 		"reference":                    {"tls {\n  cert = \"PLANTED\"\n}", map[int]string{9: "cert is not a reference"}},
 		"reference to a directory up":  {"tls {\n  cert = \"file:/a/../b\"\n}", map[int]string{9: "absolute, clean path"}},
-		"reference to a name":          {"tls {\n  cert = \"credential:../x\"\n}", map[int]string{9: "without a usable name"}},
+		"reference to a name":          {"tls {\n  cert = \"credential:../x\"\n}", map[int]string{9: "does not load"}},
 		"reference with a password":    {"tls {\n  cert = \"https://u:PLANTED@a/b\"\n}", map[int]string{9: "user name"}},
 		"reference in the clear":       {"tls {\n  cert = \"http://a/b\"\n}", map[int]string{9: "not a reference"}},
 		"auth":                         {`auth "token" {}`, map[int]string{8: "not a method"}},
@@ -246,7 +246,7 @@ func TestJoinNeedsPeers(t *testing.T) {
 }
 
 func FuzzReference(f *testing.F) {
-	for _, seed := range []string{"credential:a.b", "file:/a/b", "file:///a", "https://a/b?c=d", "https://[::1]:8/", "credential:../x", "file:/..", "https://u@h/"} {
+	for _, seed := range []string{"credential:strongroom.seal.token", "file:/a/b", "file:///a", "https://a/b?c=d", "https://[::1]:8/", "credential:../x", "file:/..", "https://u@h/"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -144,7 +144,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte(`cluster { name = "${a}" }` + "\nseal \"x\" \"y\" {}\napi_addr = <<E\nhttps://a:1\nE\n"))
 	f.Add([]byte("firewall { api_clients = [\"10.0.0.0/8\", [\"::/0\"], {a = 1}] }"))
-	f.Add([]byte(top + `join { leader { address = "https://a:1" } auto_join = "provider=x" }` + "\nseal \"transit\" {\n address = \"https://a:1\"\n token = \"credential:t\"\n}"))
+	f.Add([]byte(top + `join { leader { address = "https://a:1" } auto_join = "provider=x" }` + "\nseal \"transit\" {\n address = \"https://a:1\"\n token = \"credential:strongroom.seal.token\"\n}"))
 	f.Add([]byte(top + "telemetry { basic_auth = { a = \"b\" } }\naudit \"file\" { format = [] }\nauth \"cert\" {}\nmemory_lock = true"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		config, err := node.Parse("node.hcl", src, image)

@@ -20,6 +20,16 @@ const (
 	CredentialToken = "strongroom.agent.token"
 )
 
+// CredentialNames are those that node.hcl may refer to. systemd gives a unit the credentials that it asks for by name, so the
+// units of configure and renew have the same list.
+var CredentialNames = []string{
+	CredentialCert, CredentialKey, CredentialCA,
+	"strongroom.leader.ca",
+	"strongroom.metrics.bcrypt", "strongroom.metrics.ca",
+	"strongroom.seal.ca", "strongroom.seal.client.crt", "strongroom.seal.client.key", "strongroom.seal.credentials", "strongroom.seal.id",
+	"strongroom.seal.key", "strongroom.seal.previous", "strongroom.seal.secret", "strongroom.seal.session", "strongroom.seal.token",
+}
+
 // maxTokenSize is far more than a token of any kind has.
 const maxTokenSize = 8 << 10
 
@@ -30,42 +40,7 @@ const maxPEMSize = 256 << 10
 // this node, unread.
 type Credentials struct {
 	Config []byte
-	Cert   []byte // the node's certificate and its intermediates, PEM
-	Key    Secret // PEM
-	CA     []byte // the certificate authorities of the cluster, PEM
-}
-
-// ReadCredentials reads a credentials directory as systemd passes it to a unit. Every
-// credential is needed; all that are missing are reported together. What could be read is returned
-// even beside an error, so that a caller can act on a good node.hcl beside a bad key.
-func ReadCredentials(dir string) (Credentials, error) {
-	var c Credentials
-	if dir == "" {
-		return c, Hinted(
-			fmt.Errorf("cannot read credential %s: $CREDENTIALS_DIRECTORY is not set", CredentialConfig),
-			"start hostcheck-configure.service, and hand over the credentials by SMBIOS type 11 "+
-				"(io.systemd.credential.binary:"+CredentialConfig+"=BASE64) or on the ESP (loader/credentials/)")
-	}
-	var errs []error
-	read := func(name string, limit int64) []byte {
-		b, err := readLimited(filepath.Join(dir, name), limit)
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-			errs = append(errs, Hinted(fmt.Errorf("credential %s is missing", name),
-				"hand it to the node by SMBIOS type 11 (io.systemd.credential.binary:"+name+"=BASE64) "+
-					"or on the ESP (loader/credentials/"+name+".cred)"))
-		case err != nil:
-			errs = append(errs, fmt.Errorf("cannot read credential %s: %w", name, err))
-		case len(b) == 0:
-			errs = append(errs, fmt.Errorf("credential %s is empty", name))
-		}
-		return b
-	}
-	c.Config = read(CredentialConfig, maxConfigSize)
-	c.Cert = read(CredentialCert, maxPEMSize)
-	c.Key = NewSecret(read(CredentialKey, maxPEMSize))
-	c.CA = read(CredentialCA, maxPEMSize)
-	return c, errors.Join(errs...)
+	Material
 }
 
 // ReadToken reads the agent's token from a credentials directory. It is optional: without it the secret is

@@ -3,6 +3,10 @@ package node
 // IdentityPath is where configure leaves the node's [Identity] for the agent.
 const IdentityPath = "/run/hostcheck/node.json"
 
+// AgentTLS is the directory in which configure leaves the node's TLS material for the agent: tls.crt, tls.key and ca.crt,
+// replaced all at once when they are renewed.
+const AgentTLS = "/run/hostcheck/tls"
+
 // Identity is what this node is: node.hcl with its templates expanded, its references read and its id found. It holds no
 // secret, only what names one (a role, a mount).
 type Identity struct {
@@ -15,6 +19,9 @@ type Identity struct {
 	Join        Join      `json:"join"`
 	Auth        *Auth     `json:"auth,omitempty"` // nil: the credential strongroom.agent.token, if there is one
 	Telemetry   Telemetry `json:"telemetry"`
+	// Audit are the devices that every member of the cluster has. OpenBao finds them in its configuration; on Vault they are made
+	// through the API.
+	Audit []AuditDevice `json:"audit"`
 }
 
 // Join says where the members of the cluster are looked for. All that is given is tried; without anything the node

@@ -3,9 +3,8 @@ package node
 import (
 	"net/url"
 	"path"
-	"regexp"
+	"slices"
 	"strings"
-	"sync"
 )
 
 // Reference names where a value lies, so that the value itself stands in no configuration:
@@ -24,17 +23,12 @@ const (
 
 const referenceHint = `write "credential:NAME", "file:/PATH" or "https://HOST/PATH"`
 
-// credentialName is what systemd accepts, without what a shell or a path would understand.
-var credentialName = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._@-]{0,127}$`)
-})
-
 // ParseReference judges a reference. What it says is wrong does not repeat the text, which may be the secret itself.
 func ParseReference(text string) (r Reference, problem, hint string) {
 	switch kind, rest, _ := strings.Cut(text, ":"); kind {
 	case "credential":
-		if !credentialName().MatchString(rest) {
-			return "", "is a credential without a usable name", "letters, digits, dots, dashes and underscores: \"credential:strongroom.tls.crt\""
+		if !slices.Contains(CredentialNames, rest) {
+			return "", "is a credential that the node does not load", "one of " + strings.Join(CredentialNames, ", ")
 		}
 	case "file":
 		rest = strings.TrimPrefix(rest, "//")

@@ -23,7 +23,7 @@ func TestSecretStaysSecret(t *testing.T) {
 	exported := struct{ Key node.Secret }{s}
 
 	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "secret", s, "exported", exported, "credentials", node.Credentials{Key: s})
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "secret", s, "exported", exported, "credentials", node.Credentials{Material: node.Material{Key: s}})
 	slog.New(slog.NewTextHandler(&log, nil)).Info("m", "secret", s, "hidden", hidden, "exported", exported)
 	encoded, err := json.Marshal(map[string]any{"secret": s, "exported": exported})
 	if err != nil {

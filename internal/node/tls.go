@@ -20,29 +20,29 @@ import (
 // date at least), so "not yet valid" is what a good certificate looks like on such a node: a
 // warning, and the chain is judged at the moment when all of it has become valid. "Expired"
 // cannot come from a clock that is behind, and no client would accept the certificate: an error.
-func CheckTLS(c Credentials, hosts []string, now time.Time) (warnings []string, err error) {
-	leaf, chain, err := parseChain(c.Cert)
+func CheckTLS(m Material, hosts []string, now time.Time) (warnings []string, err error) {
+	leaf, chain, err := parseChain(m.Cert)
 	if err != nil {
-		return nil, fmt.Errorf("cannot use credential %s: %w", CredentialCert, err)
+		return nil, unusable(m.From.Cert, err)
 	}
-	if err := checkKey(c); err != nil {
-		return nil, fmt.Errorf("cannot use credential %s: %w", CredentialKey, err)
+	if err := checkKey(m); err != nil {
+		return nil, unusable(m.From.Key, err)
 	}
-	cas, err := parseCertificates(c.CA)
+	cas, err := parseCertificates(m.CA)
 	if err != nil {
-		return nil, fmt.Errorf("cannot use credential %s: %w", CredentialCA, err)
+		return nil, unusable(m.From.CA, err)
 	}
 
 	var errs []error
 	if now.After(leaf.NotAfter) {
 		errs = append(errs, Hinted(fmt.Errorf("certificate %s expired at %s (clock: %s)", leaf.Subject,
 			leaf.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)),
-			"issue a new certificate, hand it to the node and reboot"))
+			"issue a new certificate and put it where node.hcl's tls block says"))
 	}
 	at, err := verifyChain(leaf, chain, cas, now)
 	if err != nil {
-		errs = append(errs, Hinted(fmt.Errorf("certificate %s does not lead to %s: %w", leaf.Subject, CredentialCA, err),
-			"put the intermediates behind the certificate in "+CredentialCert+", and the issuing root in "+CredentialCA))
+		errs = append(errs, Hinted(fmt.Errorf("certificate %s does not lead to %s: %w", leaf.Subject, m.From.CA.Name(), err),
+			"put the intermediates behind the certificate in "+m.From.Cert.Name()+", and the issuing root in "+m.From.CA.Name()))
 	} else if at.After(now) {
 		warnings = append(warnings, fmt.Sprintf("certificate %s is not valid before %s: is the clock behind? (clock: %s)",
 			leaf.Subject, at.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)))
@@ -93,8 +93,8 @@ func verifyChain(leaf *x509.Certificate, chain, cas []*x509.Certificate, now tim
 	return time.Time{}, first
 }
 
-func checkKey(c Credentials) error {
-	block, _ := pem.Decode(c.Key.Reveal())
+func checkKey(m Material) error {
+	block, _ := pem.Decode(m.Key.Reveal())
 	switch {
 	case block == nil:
 		return Hinted(errors.New("it holds no PEM block"), "a private key in PEM: PKCS #8, SEC 1 or PKCS #1")
@@ -103,7 +103,7 @@ func checkKey(c Credentials) error {
 			"hand over the plain key: credentials are encrypted on their way where it matters (systemd-creds encrypt)")
 	}
 	// X509KeyPair names the mismatch and never quotes the key.
-	_, err := tls.X509KeyPair(c.Cert, c.Key.Reveal())
+	_, err := tls.X509KeyPair(m.Cert, m.Key.Reveal())
 	return err
 }
 

@@ -1,7 +1,6 @@
 package node_test
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -53,7 +52,7 @@ func TestCheckTLS(t *testing.T) {
 		"clock behind":               {creds: good, hosts: []string{host}, now: time.Now().Add(-year), warning: "is the clock behind?"},
 		"expired":                    {creds: expired, hosts: []string{host}, fails: []string{"expired at"}},
 		"expired and another host":   {creds: expired, hosts: []string{"x.example"}, fails: []string{"expired at", "not good for x.example"}},
-		"intermediate missing":       {creds: below, hosts: []string{host}, fails: []string{"does not lead to strongroom.tls.ca"}},
+		"intermediate missing":       {creds: below, hosts: []string{host}, fails: []string{"does not lead to credential strongroom.tls.ca"}},
 		"another authority":          {creds: with(func(c *node.Credentials) { c.CA = old.PEM }), fails: []string{"does not lead to"}},
 		"another name and address":   {creds: good, hosts: []string{"vault-2.example.net", "10.0.0.2"}, fails: []string{"vault-2.example.net", "10.0.0.2"}},
 		"key of another certificate": {creds: with(func(c *node.Credentials) { c.Key = other.Key }), fails: []string{"strongroom.tls.key", "does not match"}},
@@ -74,7 +73,7 @@ func TestCheckTLS(t *testing.T) {
 			if now.IsZero() {
 				now = time.Now()
 			}
-			warnings, err := node.CheckTLS(c.creds, c.hosts, now)
+			warnings, err := node.CheckTLS(c.creds.Material, c.hosts, now)
 			if (err == nil) != (len(c.fails) == 0) {
 				t.Fatalf("got error %v, want one with %q", err, c.fails)
 			}
@@ -87,41 +86,5 @@ func TestCheckTLS(t *testing.T) {
 				t.Errorf("got warnings %q, want %q", got, c.warning)
 			}
 		})
-	}
-}
-
-func TestReadCredentials(t *testing.T) {
-	want := nodetest.NewCA(t, nodetest.Today()).Credentials("cluster {}", "a.example")
-	got, err := node.ReadCredentials(nodetest.WriteCredentials(t, want))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got.Config, want.Config) || !bytes.Equal(got.Cert, want.Cert) ||
-		!bytes.Equal(got.CA, want.CA) || !bytes.Equal(got.Key.Reveal(), want.Key.Reveal()) {
-		t.Error("what was read is not what was written")
-	}
-}
-
-func TestReadCredentialsNamesWhatIsMissing(t *testing.T) {
-	_, err := node.ReadCredentials("")
-	if err == nil || !strings.Contains(err.Error(), node.CredentialConfig) || !strings.Contains(err.Error(), "CREDENTIALS_DIRECTORY") {
-		t.Errorf("without a directory: %v", err)
-	}
-
-	some := node.Credentials{Config: []byte("x"), Cert: bytes.Repeat([]byte("x"), 256<<10+1), CA: []byte{}}
-	got, err := node.ReadCredentials(nodetest.WriteCredentials(t, some))
-	if err == nil {
-		t.Fatal("no error")
-	}
-	for _, want := range []string{
-		"cannot read credential strongroom.tls.crt: it has more than", "credential strongroom.tls.key is missing",
-		"io.systemd.credential.binary:strongroom.tls.key", "credential strongroom.tls.ca is empty",
-	} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q lacks %q", err, want)
-		}
-	}
-	if strings.Contains(err.Error(), "strongroom.node.hcl") || string(got.Config) != "x" {
-		t.Error("the credential that is there is not used")
 	}
 }

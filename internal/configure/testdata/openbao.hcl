@@ -1,4 +1,4 @@
-# Written at each boot by hostcheck configure, from the credential strongroom.node.hcl.
+# Written at each boot by hostcheck configure, from node.hcl.
 cluster_name      = "prod-eu1"
 api_addr          = "https://vault-1.example.net:8200"
 cluster_addr      = "https://[2001:db8::1]:8201"

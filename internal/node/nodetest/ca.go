@@ -102,7 +102,10 @@ func (ca *CA) Issue(valid Validity, hosts ...string) (certPEM, keyPEM []byte) {
 func (ca *CA) Credentials(config string, hosts ...string) node.Credentials {
 	ca.t.Helper()
 	cert, key := ca.Issue(Today(), hosts...)
-	return node.Credentials{Config: []byte(config), Cert: cert, Key: node.NewSecret(key), CA: ca.PEM}
+	return node.Credentials{Config: []byte(config), Material: node.Material{
+		Cert: cert, Key: node.NewSecret(key), CA: ca.PEM,
+		From: node.TLSReferences{Cert: node.DefaultCert, Key: node.DefaultKey, CA: node.DefaultCA},
+	}}
 }
 
 // WriteCredentials lays credentials out as systemd does, and gives the directory.
