@@ -77,11 +77,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("cannot serve telemetry: %w", err)
 	}
-	probe, err := newServerProbe(o.Server, o.ServerAddr, material, o.Log)
-	if err != nil {
-		listener.Close()
-		return err
-	}
+	probe := newServerProbe(o.Server, o.ServerAddr, material, o.Log)
 	a.lastTick.Store(time.Now().UnixNano())
 	endpoint := telemetry.NewServer(o.Exporter.Handler(telemetry.Probes{Alive: a.alive, Server: probe.check}, o.Log), o.Log)
 	served := make(chan error, 1)

@@ -20,6 +20,7 @@ import (
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/node/nodetest"
 	"github.com/strongroom/strongroom/internal/report"
+	"github.com/strongroom/strongroom/internal/telemetry"
 )
 
 // health is a Vault that knows only sys/health.
@@ -61,42 +62,19 @@ func serve(t *testing.T, h http.Handler, creds node.Credentials) string {
 }
 
 func TestServerProbe(t *testing.T) {
-	t.Setenv("VAULT_TOKEN", "hvs.environment")
-	t.Setenv("VAULT_SKIP_VERIFY", "true")
 	ca := nodetest.NewCA(t, nodetest.Today())
 	creds := ca.Credentials("", "*.example.net") // loopback is not in the certificate
 	vault := &health{}
 	m := newMachine(t)
 	probe := func(addr string, creds node.Credentials) *serverProbe {
-		p, err := newServerProbe(m.agent.Server, addr, readMaterial(nodetest.WriteCredentials(t, creds), m.agent.Log), m.agent.Log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
+		return newServerProbe(m.agent.Server, addr, readMaterial(nodetest.WriteCredentials(t, creds), m.agent.Log), m.agent.Log)
 	}
 	addr := serve(t, vault, creds)
-	for want, state := range map[string]map[string]any{
-		"":                                   {"initialized": true, "standby": true},
-		"Vault is not initialized":           {"initialized": false, "sealed": true},
-		"Vault is sealed":                    {"initialized": true, "sealed": true},
-		"Vault was removed from the cluster": {"initialized": true, "removed_from_cluster": true},
-	} {
-		vault.set(state)
-		got := ""
-		if err := probe(addr, creds).check(context.Background()); err != nil {
-			got = err.Error()
-		}
-		if got != want {
-			t.Errorf("%v: got %q, want %q", state, got, want)
-		}
-	}
-
-	vault.set(map[string]any{"initialized": true})
-	vault.asked = 0
+	vault.set(map[string]any{"initialized": true, "sealed": false, "standby": true})
 	p := probe(addr, creds)
 	for range 5 {
-		if err := p.check(context.Background()); err != nil {
-			t.Error(err)
+		if h, err := p.check(context.Background()); err != nil || h != (telemetry.Health{Initialized: true, Standby: true}) {
+			t.Error(h, err)
 		}
 	}
 	if vault.asked != 1 {
@@ -104,12 +82,48 @@ func TestServerProbe(t *testing.T) {
 	}
 
 	stranger := nodetest.NewCA(t, nodetest.Today()).Credentials("", "*.example.net")
-	if err := probe(serve(t, vault, stranger), creds).check(context.Background()); err == nil {
-		t.Error("a Vault with a stranger's certificate is believed")
+	if _, err := probe(serve(t, vault, stranger), creds).check(context.Background()); err == nil || err.Error() != "Vault does not answer" {
+		t.Errorf("a Vault with a stranger's certificate is believed: %v", err)
 	}
-	if err := probe(addr, node.Credentials{}).check(context.Background()); err == nil {
+	if _, err := probe(addr, node.Credentials{}).check(context.Background()); err == nil {
 		t.Error("a Vault is believed without a CA")
 	}
+	if log := m.log.String(); !strings.Contains(log, "cannot ask Vault for its health") {
+		t.Errorf("the reason is not in the log:\n%s", log)
+	}
+}
+
+func TestDecodeHealth(t *testing.T) {
+	for body, want := range map[string]telemetry.Health{
+		`{"initialized":true,"sealed":false,"standby":false}`:                                                              {Initialized: true},
+		`{"initialized":false,"sealed":true,"standby":true}`:                                                               {Sealed: true, Standby: true},
+		`{"initialized":true,"sealed":false,"standby":true,"performance_standby":true}`:                                    {Initialized: true, Standby: true, PerformanceStandby: true},
+		`{"initialized":true,"sealed":false,"standby":false,"replication_dr_mode":"secondary"}`:                            {Initialized: true, DRSecondary: true},
+		`{"initialized":true,"sealed":false,"standby":false,"replication_dr_mode":"primary","removed_from_cluster":false}`: {Initialized: true},
+		`{"initialized":true,"sealed":true,"standby":true,"removed_from_cluster":true}`:                                    {Initialized: true, Sealed: true, Standby: true, Removed: true},
+		`{"initialized":true,"sealed":false,"standby":true,"ha_connection_healthy":false}`:                                 {Initialized: true, Standby: true, Cut: true},
+		`{"initialized":true,"sealed":false,"standby":true,"ha_connection_healthy":true}`:                                  {Initialized: true, Standby: true},
+	} {
+		if got, err := decodeHealth([]byte(body)); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", body, got, err)
+		}
+	}
+	for _, body := range []string{"", "ok", "null", "[]", "{}", `{"initialized":true,"sealed":false}`, `{"initialized":"true","sealed":false,"standby":false}`} {
+		if got, err := decodeHealth([]byte(body)); err == nil {
+			t.Errorf("%q is understood: %+v", body, got)
+		}
+	}
+}
+
+func FuzzDecodeHealth(f *testing.F) {
+	f.Add([]byte(`{"initialized":true,"sealed":false,"standby":true,"ha_connection_healthy":false,"replication_dr_mode":"secondary"}`))
+	f.Add([]byte(`{"initialized":true}`))
+	f.Add([]byte("null"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if h, err := decodeHealth(body); err != nil && h != (telemetry.Health{}) {
+			t.Fatalf("an answer that is not understood says %+v", h)
+		}
+	})
 }
 
 // run starts an agent as `hostcheck run` does, and gives its address.

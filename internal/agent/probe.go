@@ -4,90 +4,134 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
-	"github.com/hashicorp/vault/api"
-
 	"github.com/strongroom/strongroom/internal/server"
+	"github.com/strongroom/strongroom/internal/telemetry"
 )
 
 const (
 	probeTimeout = 3 * time.Second
 	// probeMemory bounds what any number of health checkers can ask of the server.
 	probeMemory = time.Second
+	// maxHealth is many times what a server says about itself.
+	maxHealth = 64 << 10
 )
 
-// serverProbe asks the local server whether it may take traffic. Vault and OpenBao answer alike.
+// serverProbe asks the local server about itself. Vault and OpenBao answer alike. sys/health wants no token, and one
+// small answer is no reason for a client library.
 type serverProbe struct {
 	name   string // as people write it
-	client *api.Client
+	url    string
+	client *http.Client
 	log    *slog.Logger
 
 	mu      sync.Mutex
 	asked   time.Time
-	said    error
+	said    telemetry.Health
+	failed  error
 	trouble once
 }
 
-func newServerProbe(product server.Product, addr string, m material, log *slog.Logger) (*serverProbe, error) {
+func newServerProbe(product server.Product, addr string, m material, log *slog.Logger) *serverProbe {
 	cas := m.cas
 	if cas == nil {
 		cas = x509.NewCertPool() // nil would mean the CAs of the image
 	}
-	client, err := api.NewClient(&api.Config{
-		Address: addr,
-		HttpClient: &http.Client{Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cas, ServerName: m.name},
-			MaxConnsPerHost: 1,
-			IdleConnTimeout: time.Minute,
-		}},
-		Timeout: probeTimeout,
-		// A standby answers for itself: its redirect to the leader would be about another node.
-		DisableRedirects: true,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot make a Vault client: %w", err)
+	return &serverProbe{
+		name: product.Name,
+		// In every state it is to answer with 200, so that another status is a fault; what it says about its state is in the body.
+		url: addr + "/v1/sys/health?standbyok=true&perfstandbyok=true&sealedcode=200&uninitcode=200&removedcode=200&haunhealthycode=200&drsecondarycode=200",
+		client: &http.Client{
+			Timeout: probeTimeout,
+			Transport: &http.Transport{
+				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cas, ServerName: m.name},
+				MaxConnsPerHost: 1,
+				IdleConnTimeout: time.Minute,
+			},
+			// A redirect would be about another node.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		log: log,
 	}
-	client.ClearToken() // the client takes one from the environment, and health needs none
-	return &serverProbe{name: product.Name, client: client, log: log}, nil
 }
 
-// check gives the reason why the server may not take traffic. Answers are kept for a second.
-func (p *serverProbe) check(ctx context.Context) error {
+// check gives what the server says about itself, or why it says nothing. Answers are kept for a second.
+func (p *serverProbe) check(ctx context.Context) (telemetry.Health, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if time.Since(p.asked) < probeMemory {
-		return p.said
+		return p.said, p.failed
 	}
-	p.said = p.ask(ctx)
-	if ctx.Err() == nil { // a caller that went away says nothing about the server
-		p.asked = time.Now()
+	said, err := p.ask(ctx)
+	if ctx.Err() != nil { // a caller that went away says nothing about the server
+		return said, err
 	}
-	return p.said
-}
-
-func (p *serverProbe) ask(ctx context.Context) error {
-	h, err := p.client.Sys().HealthWithContext(ctx)
+	reason := ""
 	if err != nil {
 		// The reason is for the journal and not for everyone who may ask.
-		if ctx.Err() == nil && p.trouble.changed(err.Error()) {
-			p.log.WarnContext(ctx, "cannot ask "+p.name+" for its health", "error", err)
-		}
-		return errors.New(p.name + " does not answer")
+		reason = err.Error()
+		err = errors.New(p.name + " does not answer")
 	}
-	p.trouble.changed("")
-	switch {
-	case !h.Initialized:
-		return errors.New(p.name + " is not initialized")
-	case h.Sealed:
-		return errors.New(p.name + " is sealed")
-	case h.RemovedFromCluster != nil && *h.RemovedFromCluster:
-		return errors.New(p.name + " was removed from the cluster")
+	if p.trouble.changed(reason) && reason != "" {
+		p.log.WarnContext(ctx, "cannot ask "+p.name+" for its health", "error", reason)
 	}
-	return nil
+	p.said, p.failed, p.asked = said, err, time.Now()
+	return said, err
+}
+
+func (p *serverProbe) ask(ctx context.Context) (telemetry.Health, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		return telemetry.Health{}, err
+	}
+	answer, err := p.client.Do(request)
+	if err != nil {
+		return telemetry.Health{}, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return telemetry.Health{}, fmt.Errorf("sys/health: HTTP status %d", answer.StatusCode)
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxHealth))
+	if err != nil {
+		return telemetry.Health{}, fmt.Errorf("sys/health: %w", err)
+	}
+	return decodeHealth(body)
+}
+
+// decodeHealth reads an answer of sys/health. The fields that decide must be there: what is no such answer must not
+// look like that of an active node.
+func decodeHealth(body []byte) (telemetry.Health, error) {
+	var said struct {
+		Initialized        *bool  `json:"initialized"`
+		Sealed             *bool  `json:"sealed"`
+		Standby            *bool  `json:"standby"`
+		PerformanceStandby bool   `json:"performance_standby"`
+		DRMode             string `json:"replication_dr_mode"`
+		Removed            bool   `json:"removed_from_cluster"`
+		Connected          *bool  `json:"ha_connection_healthy"` // there only while it is a standby
+	}
+	if err := json.Unmarshal(body, &said); err != nil {
+		return telemetry.Health{}, fmt.Errorf("sys/health: cannot read the answer: %w", err)
+	}
+	if said.Initialized == nil || said.Sealed == nil || said.Standby == nil {
+		return telemetry.Health{}, errors.New("sys/health: the answer lacks initialized, sealed or standby")
+	}
+	return telemetry.Health{
+		Initialized:        *said.Initialized,
+		Sealed:             *said.Sealed,
+		Standby:            *said.Standby,
+		PerformanceStandby: said.PerformanceStandby,
+		DRSecondary:        said.DRMode == "secondary",
+		Removed:            said.Removed,
+		Cut:                said.Connected != nil && !*said.Connected,
+	}, nil
 }

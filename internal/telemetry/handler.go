@@ -16,8 +16,8 @@ import (
 
 // Probes are the questions that only the agent can answer. An error is the reason for a no.
 type Probes struct {
-	Alive  func() error                // the agent's loop turns
-	Server func(context.Context) error // the local server may take traffic
+	Alive  func() error                          // the agent's loop turns
+	Server func(context.Context) (Health, error) // what the local server says about itself
 }
 
 // Handler serves what the exporter shows:
@@ -25,9 +25,9 @@ type Probes struct {
 //	/metrics  for Prometheus
 //	/report   the report as JSON
 //	/livez    200 while the agent works and the gate is open (autoscaling health)
-//	/healthz  200 while this node may take traffic (load balancers)
+//	/healthz  200 while this node may take traffic (load balancers), with the parameters of Vault's sys/health
 //
-// Nothing here is secret, and nothing can be changed: GET and HEAD only, no parameters, no body.
+// Nothing here is secret, and nothing can be changed: GET and HEAD only, no body.
 func (e *Exporter) Handler(probes Probes, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(e.registry, promhttp.HandlerOpts{
@@ -49,8 +49,14 @@ func (e *Exporter) Handler(probes Probes, log *slog.Logger) http.Handler {
 			log.Debug("cannot send report", "error", err) // the reader went away
 		}
 	})
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, e.live(probes)) })
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { answer(w, e.healthy(r.Context(), probes)) })
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		if err := e.live(probes); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		answer(w, http.StatusOK, "ok")
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { e.serveHealth(w, r, probes) })
 	return http.MaxBytesHandler(secured(mux), 0)
 }
 
@@ -64,23 +70,57 @@ func (e *Exporter) live(probes Probes) error {
 	return nil
 }
 
-func (e *Exporter) healthy(ctx context.Context, probes Probes) error {
+// serveHealth answers with the code that the query asks for in the server's state, but never with a success for a node
+// that is not verified or not a member.
+func (e *Exporter) serveHealth(w http.ResponseWriter, r *http.Request, probes Probes) {
+	query, err := parseHealthQuery(r.URL.RawQuery)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := e.verified(probes); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	health, err := probes.Server(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	state := health.state()
+	if err := e.joined(); err != nil && state.servable {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	answer(w, query.code(state), state.name)
+}
+
+func (e *Exporter) verified(probes Probes) error {
 	if err := e.live(probes); err != nil {
 		return err
 	}
 	if d := e.Report(); d == nil || d.Verdict != check.Pass {
 		return fmt.Errorf("the host does not pass")
 	}
-	return probes.Server(ctx)
+	return nil
 }
 
-func answer(w http.ResponseWriter, err error) {
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
+// joined gives the reason why this node is not a member. Where nobody looks after the join, the server's word is enough.
+func (e *Exporter) joined() error {
+	j := e.Join()
+	switch {
+	case j == nil || j.State == JoinReady:
+		return nil
+	case j.Reason != "":
+		return fmt.Errorf("the node is not ready: %s: %s", j.State, j.Reason)
 	}
+	return fmt.Errorf("the node is not ready: %s", j.State)
+}
+
+func answer(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, "ok\n")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, text+"\n")
 }
 
 // secured adds the headers that keep a browser from making anything of an answer.

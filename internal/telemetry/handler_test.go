@@ -19,8 +19,10 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func yes() error                  { return nil }
-func ready(context.Context) error { return nil }
+func yes() error { return nil }
+func ready(context.Context) (telemetry.Health, error) {
+	return telemetry.Health{Initialized: true}, nil
+}
 func get(h http.Handler, method, path string, header ...string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(method, path, nil)
@@ -128,7 +130,7 @@ func TestProbes(t *testing.T) {
 		"all well":     {gate: true, verdict: true, livez: 200, health: 200},
 		"gate closed":  {verdict: true, livez: 503, health: 503},
 		"loop stands":  {alive: no, gate: true, verdict: true, livez: 503, health: 503},
-		"vault sealed": {vault: no, gate: true, verdict: true, livez: 200, health: 503},
+		"no answer":    {vault: no, gate: true, verdict: true, livez: 200, health: 503},
 		"host drifted": {gate: true, livez: 200, health: 503},
 	}
 	for name, c := range cases {
@@ -141,8 +143,10 @@ func TestProbes(t *testing.T) {
 				e.Judged(document(nil), false)
 			}
 			h := e.Handler(telemetry.Probes{
-				Alive:  func() error { return c.alive },
-				Server: func(context.Context) error { return c.vault },
+				Alive: func() error { return c.alive },
+				Server: func(context.Context) (telemetry.Health, error) {
+					return telemetry.Health{Initialized: true}, c.vault
+				},
 			}, quiet)
 			if w := get(h, "GET", "/livez"); w.Code != c.livez {
 				t.Errorf("/livez says %d %q, want %d", w.Code, w.Body, c.livez)
