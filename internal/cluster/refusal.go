@@ -1,0 +1,48 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind says who refuses, and with that the exit code of hostcheck.
+type Kind int
+
+// Kinds of refusals.
+const (
+	ByGate   Kind = iota + 1 // the host does not pass: exit code 3
+	ByJoin                   // the join cannot be done: exit code 4
+	ByQuorum                 // of leave: the cluster would lose its quorum
+)
+
+// Refusal is an end without a member. Final: it is the same until somebody changes something; otherwise trying again
+// may help.
+type Refusal struct {
+	Kind   Kind
+	Final  bool
+	Reason string
+	hint   string
+}
+
+func (r *Refusal) Error() string { return r.Reason }
+
+// Hint is the way out.
+func (r *Refusal) Hint() string { return r.hint }
+
+// refuse is final.
+func refuse(hint, reason string, args ...any) *Refusal {
+	return &Refusal{Kind: ByJoin, Final: true, Reason: fmt.Sprintf(reason, args...), hint: hint}
+}
+
+// failed is worth another try.
+func failed(hint, reason string, args ...any) *Refusal {
+	return &Refusal{Kind: ByJoin, Reason: fmt.Sprintf(reason, args...), hint: hint}
+}
+
+func asRefusal(err error) *Refusal {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return failed("", "%s", err.Error())
+}

@@ -1,0 +1,152 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/strongroom/strongroom/internal/node"
+)
+
+// ErrNoToken says that the node has neither a token nor a way to get one.
+var ErrNoToken = errors.New("there is no agent token: neither the credential " + node.CredentialToken + " nor an auth block in node.hcl")
+
+// Session is the agent's token: one that the node was given, or one that it logs in for with its own TLS certificate. It
+// is renewed when a third of its life has gone, and replaced when that does not work any more. It is safe for concurrent use.
+type Session struct {
+	given       node.Secret
+	auth        *node.Auth
+	certificate func() (*tls.Certificate, error)
+
+	mu    sync.Mutex
+	token node.Secret
+	renew time.Time // zero: never
+	ends  time.Time // zero: unknown
+	wait  time.Time // no login before
+	last  error     // of the login that failed
+}
+
+const (
+	// loginAgain is when a login that failed is tried again: each is in the audit log.
+	loginAgain = 30 * time.Second
+	// renewAgain is the same for a renewal.
+	renewAgain = time.Minute
+	// renewNever is when a token that cannot be renewed is asked again: somebody may have changed that.
+	renewNever = 24 * time.Hour
+)
+
+// NewSession makes the session of a node. The certificate is read at each login, since it may have been renewed.
+func NewSession(given node.Secret, auth *node.Auth, certificate func() (*tls.Certificate, error)) *Session {
+	s := &Session{given: given, auth: auth, certificate: certificate}
+	if auth == nil {
+		s.token = given
+	}
+	return s
+}
+
+// Possible reports whether there can be a token at all.
+func (s *Session) Possible() bool { return s != nil && (s.auth != nil || len(s.given.Reveal()) > 0) }
+
+// HasToken reports whether there is one now.
+func (s *Session) HasToken() bool { return len(s.Reveal()) > 0 }
+
+// Reveal gives the token itself; empty while there is none.
+func (s *Session) Reveal() []byte {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.token.Reveal()
+}
+
+// Keep sees to it that there is a token that lives on. The server is the one that is asked: any unsealed member will do.
+func (s *Session) Keep(ctx context.Context, client *api.Client) error {
+	if !s.Possible() {
+		return ErrNoToken
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.auth != nil && (len(s.token.Reveal()) == 0 || !s.ends.IsZero() && now.After(s.ends)) {
+		return s.login(ctx, client)
+	}
+	if now.Before(s.renew) {
+		return nil
+	}
+	err := s.renewSelf(ctx, client)
+	if err != nil && s.auth != nil && denied(err) { // it has ended before its time: revoked, or the cluster was restored
+		return s.login(ctx, client)
+	}
+	return err
+}
+
+// Forget drops a token that the server does not know, so that the next Keep logs in. One that was given stays.
+func (s *Session) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.auth != nil {
+		s.token = node.Secret{}
+	}
+}
+
+func (s *Session) login(ctx context.Context, client *api.Client) error {
+	now := time.Now()
+	if now.Before(s.wait) {
+		return s.last
+	}
+	s.wait = now.Add(loginAgain)
+	s.last = s.tryLogin(ctx, client)
+	if s.last == nil {
+		s.wait = time.Time{}
+	}
+	return s.last
+}
+
+func (s *Session) tryLogin(ctx context.Context, client *api.Client) error {
+	mount := strings.Trim(s.auth.Mount, "/")
+	secret, err := client.Logical().WriteWithContext(ctx, "auth/"+mount+"/login", map[string]any{"name": s.auth.Role})
+	if err != nil {
+		return node.Hinted(fmt.Errorf("cannot log in by certificate at auth/%s as %s: %s", mount, s.auth.Role, words(err)),
+			"the role must exist, and name the authority and the names of this node's certificate: docs/join.md")
+	}
+	if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" {
+		return fmt.Errorf("cannot log in by certificate at auth/%s: the answer has no token", mount)
+	}
+	s.token = node.NewSecret([]byte(secret.Auth.ClientToken))
+	s.live(secret.Auth)
+	return nil
+}
+
+// live notes how long the token lives.
+func (s *Session) live(auth *api.SecretAuth) {
+	life := time.Duration(auth.LeaseDuration) * time.Second
+	now := time.Now()
+	s.ends, s.renew = time.Time{}, now.Add(renewNever)
+	if life > 0 {
+		s.ends = now.Add(life)
+		if auth.Renewable {
+			s.renew = now.Add(life / 3)
+		}
+	}
+}
+
+func (s *Session) renewSelf(ctx context.Context, client *api.Client) error {
+	secret, err := withToken(client, s.token.Reveal()).Auth().Token().RenewSelfWithContext(ctx, 0)
+	if err != nil {
+		s.renew = time.Now().Add(renewAgain)
+		return fmt.Errorf("cannot renew the agent's token: %w", err)
+	}
+	if secret == nil || secret.Auth == nil {
+		s.renew = time.Now().Add(renewNever)
+		return nil
+	}
+	s.live(secret.Auth)
+	return nil
+}
