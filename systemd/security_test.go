@@ -74,8 +74,12 @@ var exposures = []remaining{
 	{"openbao.service", "off", serverBar, 1.1, with(everyService, ofTheServer)},
 	{"hostcheck-gate.service", "off", hostcheckBar, 2.3, without(with(everyService, ofHostcheck, ofTheJudge), "RestrictAddressFamilies=~AF_(INET|INET6)")},
 	{"hostcheck.service", "off", hostcheckBar, 2.7, with(everyService, ofHostcheck, ofTheJudge, map[string]string{
-		"IPAddressDeny=": "serves the verdict to those whom nftables lets through",
+		"IPAddressDeny=": "serves the verdict to those whom nftables lets through, and asks the members of the cluster",
 	})},
+	{"hostcheck-leave.service", "off", hostcheckBar, 2.0, without(with(everyService, ofHostcheck, map[string]string{
+		"User=/DynamicUser=": "reads what configure has left for root only, and has no capability of root's",
+		"IPAddressDeny=":     "it speaks to the server on loopback, and to nobody else",
+	}), "CapabilityBoundingSet=~CAP_NET_ADMIN")},
 	{"strongroom-kernel-lock.service", "off", hostcheckBar, 2.0, map[string]string{
 		"RootDirectory=/RootImage=":            everyService["RootDirectory=/RootImage="],
 		"PrivateUsers=":                        "in a user namespace it would not be the root whose parameters these are",

@@ -40,7 +40,7 @@ hashes are replaced before anything is written. Judge the recording with verify 
 }
 
 func capture(ctx context.Context, stage control.Stage, root, path, output string) error {
-	h, closeHost, err := openHost(verifyFlags{root: root}, stage)
+	h, closeHost, err := openHost(ctx, verifyFlags{root: root}, stage)
 	if err != nil {
 		return &exit{exitUnknown, err}
 	}

@@ -20,6 +20,8 @@ const (
 	exitPass        = 0
 	exitFail        = 1
 	exitUnknown     = 2
+	exitGate        = 3
+	exitJoin        = 4
 	exitUsage       = 64
 	exitInterrupted = 130
 )
@@ -87,8 +89,10 @@ kernel, systemd, nftables and Vault's own process, not the text of their configu
 
 Exit codes:
   0    every must control passes (or its stage has not come yet)
-  1    a must control failed; of configure and run: it could not be done
+  1    a must control failed; of configure, run and leave: it could not be done
   2    no must control failed, but about one nothing could be said
+  3    join: the host does not pass, so that the node may not join
+  4    join: the node could not join
   64   wrong use
   130  interrupted`,
 		// A gate that forgot its command must not look as if it had passed.
@@ -100,6 +104,6 @@ Exit codes:
 		SilenceUsage:  true,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.AddCommand(verifyCommand(), explainCommand(), captureCommand(), configureCommand(), runCommand(), clockCommand())
+	cmd.AddCommand(verifyCommand(), explainCommand(), captureCommand(), configureCommand(), runCommand(), joinCommand(), leaveCommand(), clockCommand())
 	return cmd
 }

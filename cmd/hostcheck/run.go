@@ -13,6 +13,7 @@ import (
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/report"
 	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/telemetry"
@@ -36,23 +37,29 @@ func runAgent(ctx context.Context) error {
 	if err != nil {
 		return &exit{exitFail, err}
 	}
-	node := thisNode(log)
-	serverAddr := "https://127.0.0.1:" + node.apiPort
+	own := thisNode(log)
+	serverAddr := "https://127.0.0.1:" + own.apiPort
 	credentials := os.Getenv("CREDENTIALS_DIRECTORY")
-	member := agent.NewAPI(credentials, serverAddr, log)
+	session := agent.NewSession(credentials, node.IdentityPath, log)
+	serverAPI, member, err := agent.NewMember(credentials, serverAddr, session, log)
+	if err != nil {
+		return &exit{exitFail, err}
+	}
 	// One memory for all runs: the server is not to be asked everything every half minute.
-	options := host.LiveOptions{API: member, Memory: &host.Memory{}, Digests: &host.Digests{}}
+	options := host.LiveOptions{API: serverAPI, Memory: &host.Memory{}, Digests: &host.Digests{}}
 	err = agent.Run(ctx, agent.Options{
 		Judge: func(ctx context.Context, stage control.Stage) (*report.Document, error) {
 			return judgeThisHost(ctx, stage, options)
 		},
 		Member:      member,
-		Server:      node.server,
+		Session:     session,
+		Identity:    node.IdentityPath,
+		Server:      own.server,
 		Units:       &agent.Systemd{},
 		Exporter:    telemetry.NewExporter(telemetry.Build{Version: buildVersion, Revision: revision()}),
 		Journal:     telemetry.NewJournal(nil),
 		Credentials: credentials,
-		Listen:      ":" + node.agentPort,
+		Listen:      ":" + own.agentPort,
 		ReportPath:  telemetry.ReportPath,
 		ServerAddr:  serverAddr,
 		Interval:    agent.DefaultInterval,
@@ -75,26 +82,26 @@ type baked struct {
 // thisNode reads the host's baseline. Without one that can be read no server is started anyway, since the gate
 // fails; the agent serves all the same, at the usual port, and says so.
 func thisNode(log *slog.Logger) baked {
-	node := baked{server.Products[0], agent.DefaultAPIPort, agent.DefaultPort}
+	own := baked{server.Products[0], agent.DefaultAPIPort, agent.DefaultPort}
 	h, err := host.Tree("/")
 	if err != nil {
 		log.Error("cannot tell which server this node has", "error", err)
-		return node
+		return own
 	}
 	defer h.Close()
 	b, _, err := loadBaseline(h, "")
 	if err == nil {
-		node.apiPort = cmp.Or(b.Profile.Parameters["api_port"], node.apiPort)
-		node.agentPort = cmp.Or(b.Profile.Parameters["agent_port"], node.agentPort)
+		own.apiPort = cmp.Or(b.Profile.Parameters["api_port"], own.apiPort)
+		own.agentPort = cmp.Or(b.Profile.Parameters["agent_port"], own.agentPort)
 		var product server.Product
 		if product, err = server.Find(b.Profile.Server); err == nil {
-			node.server = product
+			own.server = product
 		}
 	}
 	if err != nil {
 		log.Error("cannot tell which server this node has", "error", err)
 	}
-	return node
+	return own
 }
 
 // judgeThisHost is one run of the checks over a fresh view of the host.

@@ -19,6 +19,7 @@ import (
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/report"
 	"github.com/strongroom/strongroom/internal/telemetry"
 )
@@ -82,7 +83,7 @@ func verify(ctx context.Context, f verifyFlags) error {
 	// A verification allocates about 5 MiB and is over in some milliseconds. Go's collector would start at
 	// 4 MiB and cost a tenth of that time, and memory of its own, for what the exit gives back anyway.
 	debug.SetGCPercent(400)
-	h, closeHost, err := openHost(f, stage)
+	h, closeHost, err := openHost(ctx, f, stage)
 	if err != nil {
 		return &exit{exitUnknown, err}
 	}
@@ -118,7 +119,7 @@ func verify(ctx context.Context, f verifyFlags) error {
 }
 
 // openHost gives what is to be judged.
-func openHost(f verifyFlags, stage control.Stage) (host.Host, func(), error) {
+func openHost(ctx context.Context, f verifyFlags, stage control.Stage) (host.Host, func(), error) {
 	switch {
 	case f.capture != "":
 		raw, err := os.ReadFile(f.capture)
@@ -140,7 +141,17 @@ func openHost(f verifyFlags, stage control.Stage) (host.Host, func(), error) {
 	options := host.LiveOptions{Root: f.root}
 	if stage == control.StageMember {
 		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-		options.API = agent.NewAPI(os.Getenv("CREDENTIALS_DIRECTORY"), "https://127.0.0.1:"+thisNode(log).apiPort, log)
+		api, member, err := agent.NewMember(os.Getenv("CREDENTIALS_DIRECTORY"), "https://127.0.0.1:"+thisNode(log).apiPort,
+			agent.NewSession(os.Getenv("CREDENTIALS_DIRECTORY"), node.IdentityPath, log), log)
+		if err != nil {
+			return nil, nil, err
+		}
+		if member.HasToken() {
+			if err := member.Keep(ctx); err != nil {
+				log.Warn("facts of stage member stay pending", "error", err)
+			}
+		}
+		options.API = api
 	}
 	h, err := host.Live(options)
 	if err != nil {

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/cluster"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/report"
 	"github.com/strongroom/strongroom/internal/server"
@@ -44,6 +46,9 @@ type Options struct {
 	Judge       Judge
 	Server      server.Product // that the gate guards
 	Member      Member         // nil: no token, so that stage member never comes
+	Session     *cluster.Session
+	Identity    string // file that configure leaves; empty: the node joins nothing
+	StateDir    string // on the data partition; empty: cluster.DefaultStateDir
 	Units       Units
 	Exporter    *telemetry.Exporter
 	Journal     *telemetry.Journal
@@ -64,14 +69,17 @@ type Agent struct {
 	phase    phase
 	since    time.Time // of the phase
 	complain once      // about a gate that cannot be opened
-	trouble  once      // with the renewal of the token
-	renewAt  time.Time // the token
+	trouble  once      // with the agent's token
+	unknown  once      // who the node is
+	joining  bool
+	judgeNow chan chan *report.Document // the joiner asks for stage run
+	tasks    sync.WaitGroup
 	lastTick atomic.Int64
 }
 
 // Run serves and judges until the context ends. It returns an error when it cannot serve.
 func Run(ctx context.Context, o Options) error {
-	a := &Agent{Options: o, gate: gateFile{path: o.ReportPath}}
+	a := &Agent{Options: o, gate: gateFile{path: o.ReportPath}, judgeNow: make(chan chan *report.Document)}
 	material := readMaterial(o.Credentials, o.Log)
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
@@ -85,7 +93,10 @@ func Run(ctx context.Context, o Options) error {
 	o.Log.Info("serving the verdict", "address", listener.Addr().String(), "tls", material.serverTLS() != nil)
 	a.notify("READY=1")
 
-	err = a.loop(ctx, served)
+	working, stop := context.WithCancel(ctx)
+	err = a.loop(working, served)
+	stop()
+	a.tasks.Wait()
 	a.notify("STOPPING=1")
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
@@ -115,6 +126,8 @@ func (a *Agent) loop(ctx context.Context, served <-chan error) error {
 			return nil
 		case <-watchdog:
 			a.notify("WATCHDOG=1")
+		case reply := <-a.judgeNow:
+			reply <- a.judge(ctx, a.stage(ctx))
 		case <-next.C:
 			next.Reset(a.tick(ctx))
 			a.lastTick.Store(time.Now().UnixNano())
@@ -148,6 +161,13 @@ func (a *Agent) status() string {
 	if d == nil {
 		return gate + "; the host has not been judged"
 	}
-	return fmt.Sprintf("%s; stage %s: %s, %d of %d controls pass", gate, d.Stage, d.Verdict,
+	line := fmt.Sprintf("%s; stage %s: %s, %d of %d controls pass", gate, d.Stage, d.Verdict,
 		d.Summary[control.Pass.String()], len(d.Controls))
+	if j := a.Exporter.Join(); j != nil {
+		line += "; join: " + j.State
+		if j.Reason != "" {
+			line += ": " + j.Reason
+		}
+	}
+	return line
 }

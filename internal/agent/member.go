@@ -2,45 +2,54 @@ package agent
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/cluster"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/host"
-	"github.com/strongroom/strongroom/internal/node"
 )
 
 // Member is what the agent can do with its token.
 type Member interface {
+	// HasToken reports whether there can be a token.
 	HasToken() bool
 	// Unsealed gives an error while the server cannot be asked.
 	Unsealed(ctx context.Context) error
-	// Renew makes the token live on, and gives for how long it does; 0 when it cannot be renewed.
-	Renew(ctx context.Context) (time.Duration, error)
+	// Keep sees to it that there is a token, and that it lives on.
+	Keep(ctx context.Context) error
 }
 
-// NewAPI makes the client that judges stage member: the token is a credential of the unit, and the server is
-// believed when it shows a certificate of the node's authorities. It is nil when there is no token.
-func NewAPI(credentials, addr string, log *slog.Logger) *host.API {
-	token, err := node.ReadToken(credentials)
-	if err != nil {
-		log.Warn("facts of stage member stay pending", "error", err)
-	}
-	if len(token.Reveal()) == 0 {
-		return nil
-	}
+// member asks the local server.
+type member struct {
+	api     *host.API
+	session *cluster.Session
+	keeper  *cluster.Keeper
+}
+
+// NewMember makes the client that judges stage member, and the way to keep its token alive. The server is believed when it shows
+// a certificate of the node's authorities.
+func NewMember(credentials, addr string, session *cluster.Session, log *slog.Logger) (*host.API, Member, error) {
 	m := readMaterial(credentials, log)
-	return host.NewAPI(host.APIOptions{Address: addr, Authorities: m.cas, ServerName: m.name, Token: token})
+	cas := m.cas
+	if cas == nil {
+		cas = x509.NewCertPool()
+	}
+	keeper, err := session.Keeper(addr, m.name, cas)
+	if err != nil {
+		return nil, nil, err
+	}
+	api := host.NewAPI(host.APIOptions{Address: addr, Authorities: cas, ServerName: m.name, Token: session})
+	return api, &member{api, session, keeper}, nil
 }
 
-const (
-	// renewAgain is when a renewal that failed is tried again.
-	renewAgain = time.Minute
-	// renewNever is when a token that cannot be renewed is asked again: somebody may have changed that.
-	renewNever = 24 * time.Hour
-	// memberTimeout is for one question of the loop itself.
-	memberTimeout = 5 * time.Second
-)
+func (m *member) HasToken() bool                     { return m.session.Possible() }
+func (m *member) Unsealed(ctx context.Context) error { return m.api.Unsealed(ctx) }
+func (m *member) Keep(ctx context.Context) error     { return m.keeper.Keep(ctx) }
+
+// memberTimeout is for one question of the loop itself.
+const memberTimeout = 5 * time.Second
 
 // stage is how far the node has come, given that its server runs: member once it is unsealed and there is a
 // token to ask it with. The token is kept alive on the way.
@@ -53,28 +62,12 @@ func (a *Agent) stage(ctx context.Context) control.Stage {
 	if err := a.Member.Unsealed(limited); err != nil {
 		return control.StageRun
 	}
-	a.renew(limited)
-	return control.StageMember
-}
-
-// renew makes the token live on when a third of its life has gone.
-func (a *Agent) renew(ctx context.Context) {
-	if time.Now().Before(a.renewAt) {
-		return
-	}
-	life, err := a.Member.Renew(ctx)
-	switch {
-	case err != nil:
-		a.renewAt = time.Now().Add(renewAgain)
+	if err := a.Member.Keep(limited); err != nil {
 		if a.trouble.changed(err.Error()) {
-			a.Log.WarnContext(ctx, "cannot renew the agent's token", "error", err)
+			a.Log.WarnContext(ctx, "cannot keep the agent's token", "error", err)
 		}
-		return
-	case life == 0:
-		a.renewAt = time.Now().Add(renewNever)
-		a.Log.InfoContext(ctx, "the agent's token cannot be renewed: it ends when its time is over")
-	default:
-		a.renewAt = time.Now().Add(life / 3)
+	} else {
+		a.trouble.changed("")
 	}
-	a.trouble.changed("")
+	return control.StageMember
 }

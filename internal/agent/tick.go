@@ -41,6 +41,9 @@ func (a *Agent) tick(ctx context.Context) time.Duration {
 	case serverErr == nil && server.running():
 		a.enter(running)
 		d := a.judge(ctx, a.stage(ctx))
+		if d != nil && d.Verdict == check.Pass && open {
+			a.startJoining(ctx)
+		}
 		if (d == nil || d.Verdict != check.Pass) && a.settling() {
 			return settleInterval // memory is not locked yet, a port is not open yet
 		}

@@ -356,7 +356,7 @@ func (j *Joiner) askLeader(ctx context.Context, p *pass) error {
 	limited, cancel := context.WithTimeout(ctx, changeTime)
 	defer cancel()
 	client := p.leader.client
-	if j.Certificate != nil && j.Session.auth != nil {
+	if j.Certificate != nil && j.Session.LogsIn() {
 		// A login shows the node's certificate, so that this client has one.
 		t := p.leader.trust()
 		t.certificate = j.Certificate

@@ -21,7 +21,7 @@ var ErrNoToken = errors.New("there is no agent token: neither the credential " +
 // is renewed when a third of its life has gone, and replaced when that does not work any more. It is safe for concurrent use.
 type Session struct {
 	given       node.Secret
-	auth        *node.Auth
+	auth        func() *node.Auth
 	certificate func() (*tls.Certificate, error)
 
 	mu    sync.Mutex
@@ -41,17 +41,23 @@ const (
 	renewNever = 24 * time.Hour
 )
 
-// NewSession makes the session of a node. The certificate is read at each login, since it may have been renewed.
-func NewSession(given node.Secret, auth *node.Auth, certificate func() (*tls.Certificate, error)) *Session {
-	s := &Session{given: given, auth: auth, certificate: certificate}
-	if auth == nil {
-		s.token = given
+// NewSession makes the session of a node. How it logs in and with what is asked at each login: node.hcl may not be understood
+// yet when the agent starts, and the certificate may have been renewed since. A login that answers nil is none, and the token that
+// was given is used.
+func NewSession(given node.Secret, login func() *node.Auth, certificate func() (*tls.Certificate, error)) *Session {
+	if login == nil {
+		login = func() *node.Auth { return nil }
 	}
-	return s
+	return &Session{given: given, auth: login, certificate: certificate}
 }
 
 // Possible reports whether there can be a token at all.
-func (s *Session) Possible() bool { return s != nil && (s.auth != nil || len(s.given.Reveal()) > 0) }
+func (s *Session) Possible() bool {
+	return s != nil && (s.auth() != nil || len(s.given.Reveal()) > 0)
+}
+
+// LogsIn reports whether the token comes from a login, so that a connection must show the certificate.
+func (s *Session) LogsIn() bool { return s != nil && s.auth() != nil }
 
 // HasToken reports whether there is one now.
 func (s *Session) HasToken() bool { return len(s.Reveal()) > 0 }
@@ -63,7 +69,15 @@ func (s *Session) Reveal() []byte {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.token.Reveal()
+	return s.current().Reveal()
+}
+
+// current is the token of the login, or the one that was given where there is no login.
+func (s *Session) current() node.Secret {
+	if s.auth() == nil {
+		return s.given
+	}
+	return s.token
 }
 
 // Keep sees to it that there is a token that lives on. The server is the one that is asked: any unsealed member will do.
@@ -74,15 +88,16 @@ func (s *Session) Keep(ctx context.Context, client *api.Client) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if s.auth != nil && (len(s.token.Reveal()) == 0 || !s.ends.IsZero() && now.After(s.ends)) {
-		return s.login(ctx, client)
+	auth := s.auth()
+	if auth != nil && (len(s.token.Reveal()) == 0 || !s.ends.IsZero() && now.After(s.ends)) {
+		return s.login(ctx, client, *auth)
 	}
 	if now.Before(s.renew) {
 		return nil
 	}
 	err := s.renewSelf(ctx, client)
-	if err != nil && s.auth != nil && denied(err) { // it has ended before its time: revoked, or the cluster was restored
-		return s.login(ctx, client)
+	if err != nil && auth != nil && denied(err) { // it has ended before its time: revoked, or the cluster was restored
+		return s.login(ctx, client, *auth)
 	}
 	return err
 }
@@ -91,29 +106,27 @@ func (s *Session) Keep(ctx context.Context, client *api.Client) error {
 func (s *Session) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.auth != nil {
-		s.token = node.Secret{}
-	}
+	s.token = node.Secret{}
 }
 
-func (s *Session) login(ctx context.Context, client *api.Client) error {
+func (s *Session) login(ctx context.Context, client *api.Client, auth node.Auth) error {
 	now := time.Now()
 	if now.Before(s.wait) {
 		return s.last
 	}
 	s.wait = now.Add(loginAgain)
-	s.last = s.tryLogin(ctx, client)
+	s.last = s.tryLogin(ctx, client, auth)
 	if s.last == nil {
 		s.wait = time.Time{}
 	}
 	return s.last
 }
 
-func (s *Session) tryLogin(ctx context.Context, client *api.Client) error {
-	mount := strings.Trim(s.auth.Mount, "/")
-	secret, err := client.Logical().WriteWithContext(ctx, "auth/"+mount+"/login", map[string]any{"name": s.auth.Role})
+func (s *Session) tryLogin(ctx context.Context, client *api.Client, auth node.Auth) error {
+	mount := strings.Trim(auth.Mount, "/")
+	secret, err := client.Logical().WriteWithContext(ctx, "auth/"+mount+"/login", map[string]any{"name": auth.Role})
 	if err != nil {
-		return node.Hinted(fmt.Errorf("cannot log in by certificate at auth/%s as %s: %s", mount, s.auth.Role, words(err)),
+		return node.Hinted(fmt.Errorf("cannot log in by certificate at auth/%s as %s: %s", mount, auth.Role, words(err)),
 			"the role must exist, and name the authority and the names of this node's certificate: docs/join.md")
 	}
 	if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" {
@@ -138,7 +151,7 @@ func (s *Session) live(auth *api.SecretAuth) {
 }
 
 func (s *Session) renewSelf(ctx context.Context, client *api.Client) error {
-	secret, err := withToken(client, s.token.Reveal()).Auth().Token().RenewSelfWithContext(ctx, 0)
+	secret, err := withToken(client, s.current().Reveal()).Auth().Token().RenewSelfWithContext(ctx, 0)
 	if err != nil {
 		s.renew = time.Now().Add(renewAgain)
 		return fmt.Errorf("cannot renew the agent's token: %w", err)

@@ -79,23 +79,6 @@ func (a *API) HasToken() bool { return a != nil && a.token != nil && len(a.secre
 
 func (a *API) secret() []byte { return bytes.TrimSpace(a.token.Reveal()) }
 
-// Renew makes the token live on, and gives for how long it does; 0 when it cannot be renewed.
-func (a *API) Renew(ctx context.Context) (time.Duration, error) {
-	var out struct {
-		Auth struct {
-			Renewable bool  `json:"renewable"`
-			Duration  int64 `json:"lease_duration"`
-		} `json:"auth"`
-	}
-	if err := a.ask(ctx, http.MethodPost, "auth/token/renew-self", map[string]string{}, &out); err != nil {
-		return 0, err
-	}
-	if !out.Auth.Renewable {
-		return 0, nil
-	}
-	return time.Duration(out.Auth.Duration) * time.Second, nil
-}
-
 // sealStatus answers everybody, so that the token need not be shown.
 const sealStatus = "sys/seal-status"
 

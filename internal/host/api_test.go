@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/strongroom/strongroom/internal/host"
 	"github.com/strongroom/strongroom/internal/node/nodetest"
@@ -238,21 +237,5 @@ func TestAPIThatCannotBeAsked(t *testing.T) {
 	defer h.Close()
 	if _, err := h.Tokens(t.Context()); !errors.Is(err, host.ErrNoToken) {
 		t.Errorf("without an API: %v", err)
-	}
-}
-
-func TestAPIRenewsItsToken(t *testing.T) {
-	v := unsealed()
-	api := apiOf(t, v, "hvs.agent")
-	if life, err := api.Renew(t.Context()); err != nil || life != time.Hour {
-		t.Errorf("%s, %v", life, err)
-	}
-	v.answers["auth/token/renew-self"] = `{"auth":{"renewable":false,"lease_duration":3600}}`
-	if life, err := api.Renew(t.Context()); err != nil || life != 0 {
-		t.Errorf("one that cannot be renewed: %s, %v", life, err)
-	}
-	delete(v.answers, "auth/token/renew-self")
-	if _, err := api.Renew(t.Context()); err == nil || !strings.Contains(err.Error(), "permission denied") {
-		t.Errorf("a policy without it: %v", err)
 	}
 }

@@ -1,0 +1,104 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/cluster"
+	"github.com/strongroom/strongroom/internal/node"
+	"github.com/strongroom/strongroom/internal/node/nodetest"
+)
+
+// joined answers as a server that has joined long ago.
+func joined(w http.ResponseWriter, r *http.Request) {
+	answer := map[string]any{"initialized": true, "standby": true, "type": "transit", "ha_enabled": true, "leader_address": "https://vault-2.example.net:8200"}
+	if r.URL.Path == "/v1/sys/health" {
+		answer["server_time_utc"] = time.Now().Unix()
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// identityFile is what configure leaves of a node.hcl with this join block.
+func identityFile(t *testing.T, ca *nodetest.CA, join node.Join) string {
+	t.Helper()
+	content, err := json.Marshal(node.Identity{NodeID: "node-1", ClusterName: "prod", CA: string(ca.PEM), Join: join})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "node.json")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// The agent joins once the running host has passed, behind an open gate, and shows where it stands.
+func TestAgentJoins(t *testing.T) {
+	ca := nodetest.NewCA(t, nodetest.Today())
+	creds := ca.Credentials("", "vault-1.example.net")
+	leaders := node.Join{Leaders: []node.Leader{{Address: "https://vault-2.example.net:8200"}}}
+	for name, c := range map[string]struct {
+		join  node.Join
+		edit  func(*machine)
+		state string // empty: there is no join
+	}{
+		"a member":        {leaders, func(*machine) {}, string(cluster.Ready)},
+		"the host fails":  {leaders, func(m *machine) { m.host = check.Fail }, ""},
+		"the gate closed": {leaders, func(m *machine) { m.gateSays(check.Fail) }, ""},
+		"no join block":   {node.Join{}, func(*machine) {}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.gateSays(check.Pass)
+			m.vault.Active = "active"
+			m.agent.ServerAddr = serve(t, http.HandlerFunc(joined), creds)
+			m.agent.Credentials = nodetest.WriteCredentials(t, creds)
+			m.agent.Identity = identityFile(t, ca, c.join)
+			m.agent.StateDir = t.TempDir()
+			c.edit(m)
+			_, stop := run(t, m)
+			deadline := time.Now().Add(5 * time.Second)
+			if c.state == "" {
+				deadline = time.Now().Add(300 * time.Millisecond)
+			}
+			state := ""
+			for state != string(cluster.Ready) && time.Now().Before(deadline) {
+				if j := m.agent.Exporter.Join(); j != nil {
+					state = j.State
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			m.expect("state "+c.state+", not "+state, state == c.state)
+			if c.state != "" {
+				m.expect("the status line says it", strings.HasSuffix(m.agent.status(), "; join: ready"))
+			}
+		})
+	}
+}
+
+// The joiner asks the loop to judge, and hears what does not pass.
+func TestJoinerHearsTheVerdict(t *testing.T) {
+	d := verdict(0, check.Fail)
+	if err := Passes(d); err == nil || !strings.Contains(err.Error(), "memory-swap-off") {
+		t.Errorf("got %v", err)
+	}
+	if err := Passes(nil); err == nil {
+		t.Error("no verdict passes")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	m := newMachine(t)
+	if err := m.agent.runPasses(ctx); err == nil {
+		t.Error("a verdict that does not come passes")
+	}
+}
