@@ -95,6 +95,11 @@ var exposures = []remaining{
 		"SystemCallFilter=~@privileged":                     "chown and its kin, which are of that group",
 		"CapabilityBoundingSet=~CAP_(CHOWN|FSETID|SETFCAP)": "CAP_CHOWN: gives files below the server's run directory to its group",
 	})},
+	{"hostcheck-renew.service", "off", hostcheckBar, 2.2, without(with(everyService, ofHostcheck, map[string]string{
+		"SystemCallFilter=~@privileged":                     "chown and its kin, which are of that group",
+		"CapabilityBoundingSet=~CAP_(CHOWN|FSETID|SETFCAP)": "CAP_CHOWN: gives files below the server's run directory to its group",
+		"IPAddressDeny=":                                    "asks the servers that node.hcl refers to; nftables say which can be reached",
+	}), "RestrictAddressFamilies=~AF_NETLINK", "CapabilityBoundingSet=~CAP_NET_ADMIN")},
 }
 
 func with(all ...map[string]string) map[string]string {

@@ -59,6 +59,7 @@ func runAgent(ctx context.Context) error {
 		Exporter:    telemetry.NewExporter(telemetry.Build{Version: buildVersion, Revision: revision()}),
 		Journal:     telemetry.NewJournal(nil),
 		Credentials: credentials,
+		TLS:         agent.DefaultTLS,
 		Listen:      ":" + own.agentPort,
 		ReportPath:  telemetry.ReportPath,
 		ServerAddr:  serverAddr,

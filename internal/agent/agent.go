@@ -13,6 +13,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/cluster"
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/report"
 	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/telemetry"
@@ -23,6 +24,7 @@ const (
 	DefaultInterval = 30 * time.Second
 	DefaultPort     = "9810" // that the agent serves on
 	DefaultAPIPort  = "8200" // of the server
+	DefaultTLS      = node.AgentTLS
 )
 
 const (
@@ -53,6 +55,7 @@ type Options struct {
 	Exporter    *telemetry.Exporter
 	Journal     *telemetry.Journal
 	Credentials string // $CREDENTIALS_DIRECTORY: TLS material for the port, and the CA of the server
+	TLS         string // directory of the material that is renewed, preferred to Credentials
 	Listen      string
 	ReportPath  string // where the gate left its report
 	ServerAddr  string // the local server's API
@@ -66,6 +69,7 @@ type Options struct {
 type Agent struct {
 	Options
 	gate     gateFile
+	material *renewable
 	phase    phase
 	since    time.Time // of the phase
 	complain once      // about a gate that cannot be opened
@@ -80,17 +84,20 @@ type Agent struct {
 // Run serves and judges until the context ends. It returns an error when it cannot serve.
 func Run(ctx context.Context, o Options) error {
 	a := &Agent{Options: o, gate: gateFile{path: o.ReportPath}, judgeNow: make(chan chan *report.Document)}
-	material := readMaterial(o.Credentials, o.Log)
+	a.material = newRenewable(o.TLS, o.Credentials, o.Log, o.Exporter.SetTLSExpiry)
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("cannot serve telemetry: %w", err)
 	}
-	probe := newServerProbe(o.Server, o.ServerAddr, material, o.Log)
+	probe := newServerProbe(o.Server, o.ServerAddr, *a.material.current.Load(), o.Log)
 	a.lastTick.Store(time.Now().UnixNano())
 	endpoint := telemetry.NewServer(o.Exporter.Handler(telemetry.Probes{Alive: a.alive, Server: probe.check}, o.Log), o.Log)
 	served := make(chan error, 1)
-	go func() { served <- endpoint.Serve(telemetry.Limit(listener, material.serverTLS())) }()
-	o.Log.Info("serving the verdict", "address", listener.Addr().String(), "tls", material.serverTLS() != nil)
+	go func() { served <- endpoint.Serve(telemetry.Limit(listener, a.material.serverTLS())) }()
+	o.Log.Info("serving the verdict", "address", listener.Addr().String(), "tls", a.material.serverTLS() != nil)
+	if a.material.serverTLS() == nil {
+		o.Log.Warn("serving plain HTTP: there is no usable TLS certificate")
+	}
 	a.notify("READY=1")
 
 	working, stop := context.WithCancel(ctx)
@@ -129,6 +136,10 @@ func (a *Agent) loop(ctx context.Context, served <-chan error) error {
 		case reply := <-a.judgeNow:
 			reply <- a.judge(ctx, a.stage(ctx))
 		case <-next.C:
+			if !a.material.refresh() {
+				a.Log.Info("the authorities or the name of this node have changed: starting again with them")
+				return nil
+			}
 			next.Reset(a.tick(ctx))
 			a.lastTick.Store(time.Now().UnixNano())
 			a.notify("WATCHDOG=1\nSTATUS=" + a.status())

@@ -103,7 +103,7 @@ func (o Options) write(config *node.Config, id node.Identity, in inputs) error {
 	if err := o.writeTLS(group, in.material); err != nil {
 		return err
 	}
-	if err := o.writeSeal(group, in.seal); err != nil {
+	if err := group.fileset(o.path(sealDirectory(o.Server)), 0o750, 0o640, sealFiles(in.seal)); err != nil {
 		return err
 	}
 	return group.file(o.path(o.Server.Config), ServerConfig(o.Server, id, config.Seal, o.Baked))
@@ -111,19 +111,22 @@ func (o Options) write(config *node.Config, id node.Identity, in inputs) error {
 
 // writeTLS gives the material to the server, and to the agent a copy of its own: its profile keeps it away from the server's key.
 func (o Options) writeTLS(group owner, m node.Material) error {
-	files := map[string][]byte{"tls.crt": m.Cert, "tls.key": m.Key.Reveal(), "ca.crt": m.CA}
-	if err := group.fileset(o.path(node.AgentTLS), 0o700, 0o600, files); err != nil {
+	if err := group.fileset(o.path(node.AgentTLS), 0o700, 0o600, tlsFiles(m)); err != nil {
 		return err
 	}
-	return group.fileset(o.path(tlsDirectory(o.Server)), 0o750, 0o640, files)
+	return group.fileset(o.path(tlsDirectory(o.Server)), 0o750, 0o640, tlsFiles(m))
 }
 
-func (o Options) writeSeal(group owner, seal map[string]node.Secret) error {
+func tlsFiles(m node.Material) map[string][]byte {
+	return map[string][]byte{"tls.crt": m.Cert, "tls.key": m.Key.Reveal(), "ca.crt": m.CA}
+}
+
+func sealFiles(secrets map[string]node.Secret) map[string][]byte {
 	files := map[string][]byte{}
-	for option, value := range seal {
+	for option, value := range secrets {
 		files[option] = value.Reveal()
 	}
-	return group.fileset(o.path(sealDirectory(o.Server)), 0o750, 0o640, files)
+	return files
 }
 
 func (o Options) path(p string) string { return filepath.Join(o.Root, p) }

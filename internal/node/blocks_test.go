@@ -188,7 +188,7 @@ func TestBlockMistakes(t *testing.T) {
 		"reference":                    {"tls {\n  cert = \"PLANTED\"\n}", map[int]string{9: "cert is not a reference"}},
 		"reference to a directory up":  {"tls {\n  cert = \"file:/a/../b\"\n}", map[int]string{9: "absolute, clean path"}},
 		"reference to a name":          {"tls {\n  cert = \"credential:../x\"\n}", map[int]string{9: "does not load"}},
-		"reference with a password":    {"tls {\n  cert = \"https://u:PLANTED@a/b\"\n}", map[int]string{9: "user name"}},
+		"reference with a password":    {"tls {\n  cert = \"https://u:PLANTED@a/b\"\n}", map[int]string{9: "may be fetched"}},
 		"reference in the clear":       {"tls {\n  cert = \"http://a/b\"\n}", map[int]string{9: "not a reference"}},
 		"auth":                         {`auth "token" {}`, map[int]string{8: "not a method"}},
 		"role":                         {"auth \"cert\" {\n  role = \"a/b\"\n}", map[int]string{9: "not a name"}},

@@ -25,6 +25,8 @@ type Fetcher struct {
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	// Retried is told of each attempt that failed and is made again. Nil: nobody is.
 	Retried func(error)
+	// Certificates are shown to a server that asks who the node is.
+	Certificates []tls.Certificate
 }
 
 // attemptTimeout bounds one request with its answer: a server that accepts and says nothing, or a byte now and then, is
@@ -105,7 +107,7 @@ func (f Fetcher) https(ctx context.Context, u *url.URL, roots *x509.CertPool, li
 		}
 		a, err := f.ask(ctx, exchange{
 			url: u, limit: limit, addresses: addresses,
-			tls: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ServerName: u.Hostname()},
+			tls: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ServerName: u.Hostname(), Certificates: f.Certificates},
 		})
 		if err != nil {
 			return trustError(err)

@@ -3,7 +3,6 @@ package node
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 )
 
@@ -54,11 +53,7 @@ func (r Reader) Bcrypt(ctx context.Context, text string) (string, error) {
 func (r Reader) Believing(ca []byte) Reader {
 	pool := r.Authorities
 	if pool == nil {
-		system, err := x509.SystemCertPool()
-		if err != nil {
-			system = x509.NewCertPool() // an image without authorities of its own
-		}
-		pool = system
+		pool = imageAuthorities()
 	}
 	pool = pool.Clone()
 	pool.AppendCertsFromPEM(ca)

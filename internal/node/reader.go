@@ -1,27 +1,20 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 )
 
-// Limits of one https reference. A server that hangs must not hang the boot: the unit has 60 seconds.
-const (
-	fetchTimeout  = 5 * time.Second
-	fetchAttempts = 3
-)
-
-// errNoAttempt is about an answer that another attempt would not change.
-type errNoAttempt struct{ error }
+// referenceTimeout is for one https reference. A server that hangs must not hang the boot: the unit has a minute.
+const referenceTimeout = 15 * time.Second
 
 // Reader reads what references name.
 type Reader struct {
@@ -29,7 +22,8 @@ type Reader struct {
 	Root        string            // where / is, for files; empty: /
 	Authorities *x509.CertPool    // that must have signed the certificate of an https server; nil: the image's
 	Certificate []tls.Certificate // shown to an https server that asks for one: the node's, when it has one
-	Pause       time.Duration     // between attempts; 0: one second
+	Timeout     time.Duration     // for one https reference; 0: 15 s
+	Fetcher     Fetcher
 }
 
 // Read gives the value, of at most limit bytes. Errors name the reference and never the value.
@@ -43,7 +37,9 @@ func (r Reader) Read(ctx context.Context, ref Reference, limit int64) ([]byte, e
 	case "file":
 		b, err = readLimited(filepath.Join("/", r.Root, target), limit)
 	case "https":
-		b, err = r.fetch(ctx, target, limit)
+		if b, err = r.fetch(ctx, target, limit); err != nil {
+			return nil, err
+		}
 	default:
 		return nil, errors.New("a value is not a reference")
 	}
@@ -65,7 +61,7 @@ func (r Reference) Name() string {
 		if err != nil {
 			return "a URL"
 		}
-		return "https://" + u.Host + u.Path
+		return shown(u)
 	case "credential":
 		return "credential " + target
 	}
@@ -85,62 +81,24 @@ func (r Reader) credential(name string, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// fetch asks a server a few times, since at boot the network may still be settling. It follows no redirect and no proxy: the
-// operator has named the server.
+// fetch asks a server that the image's authorities or the cluster's have vouched for.
 func (r Reader) fetch(ctx context.Context, target string, limit int64) ([]byte, error) {
-	transport := &http.Transport{
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: r.Authorities, Certificates: r.Certificate},
-		TLSHandshakeTimeout: fetchTimeout,
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.Timeout, referenceTimeout))
+	defer cancel()
+	roots := r.Authorities
+	if roots == nil {
+		roots = imageAuthorities()
 	}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{
-		Transport: transport, Timeout: fetchTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	pause := r.Pause
-	if pause == 0 {
-		pause = time.Second
-	}
-	for attempt := 1; ; attempt++ {
-		b, err := get(ctx, client, target, limit)
-		var final errNoAttempt
-		if err == nil || attempt == fetchAttempts || errors.As(err, &final) {
-			return b, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(pause * time.Duration(attempt)):
-		}
-	}
+	fetcher := r.Fetcher
+	fetcher.Certificates = r.Certificate
+	return fetcher.HTTPS(ctx, target, roots, limit)
 }
 
-func get(ctx context.Context, client *http.Client, target string, limit int64) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+// imageAuthorities are those of the image: /etc/ssl/certs.
+func imageAuthorities() *x509.CertPool {
+	pool, err := x509.SystemCertPool()
 	if err != nil {
-		return nil, errNoAttempt{errors.New("it is not a URL")}
+		return x509.NewCertPool() // the image has none
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		var inner *url.Error // repeats the whole URL
-		if errors.As(err, &inner) {
-			err = inner.Err
-		}
-		return nil, err
-	}
-	defer response.Body.Close()
-	switch {
-	case response.StatusCode >= 500:
-		return nil, fmt.Errorf("the server answers %s", response.Status)
-	case response.StatusCode != http.StatusOK:
-		return nil, errNoAttempt{fmt.Errorf("the server answers %s", response.Status)}
-	}
-	b, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(b)) > limit {
-		return nil, errNoAttempt{fmt.Errorf("it has more than %d bytes", limit)}
-	}
-	return b, nil
+	return pool
 }

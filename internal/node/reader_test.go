@@ -80,7 +80,7 @@ func TestReadOverHTTPS(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 
-	reader := node.Reader{Authorities: x509.NewCertPool(), Pause: time.Millisecond}
+	reader := node.Reader{Authorities: x509.NewCertPool(), Timeout: 2 * time.Second}
 	believing := reader.Believing(ca.PEM)
 	believing.Certificate = []tls.Certificate{pair}
 	for _, c := range []struct {
@@ -90,9 +90,9 @@ func TestReadOverHTTPS(t *testing.T) {
 		{believing, "/value?secret=PLANTED", "value", ""},
 		{believing, "/who", "test node", ""},
 		{believing, "/flaky", "value", ""},
-		{believing, "/broken?secret=PLANTED", "", "/broken: the server answers 502"},
-		{believing, "/gone?secret=PLANTED", "", "/gone: the server answers 404"},
-		{believing, "/moved", "", "the server answers 302"},
+		{believing, "/broken?secret=PLANTED", "", "/broken?…: given up: the server answered 502"},
+		{believing, "/gone?secret=PLANTED", "", "/gone?…: the server answered 404"},
+		{believing, "/moved", "", "the server answered 302"},
 		{believing, "/large", "", "more than 100 bytes"},
 		{reader, "/value?secret=PLANTED", "", "unknown authority"},
 	} {
@@ -104,8 +104,8 @@ func TestReadOverHTTPS(t *testing.T) {
 			t.Errorf("%s: error %q, want one with %q", c.path, err, c.fails)
 		}
 	}
-	if n := broken.Load(); n != 3 {
-		t.Errorf("a server that is broken was asked %d times, want 3", n)
+	if n := broken.Load(); n < 2 {
+		t.Errorf("a server that is broken was asked %d times", n)
 	}
 
 	ended, cancel := context.WithCancel(t.Context())

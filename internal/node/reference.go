@@ -1,7 +1,6 @@
 package node
 
 import (
-	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -37,14 +36,8 @@ func ParseReference(text string) (r Reference, problem, hint string) {
 		}
 		text = "file:" + rest
 	case "https":
-		u, err := url.Parse(text)
-		switch {
-		case err != nil || u.Host == "" || u.Hostname() == "":
-			return "", "is not a URL", referenceHint
-		case u.User != nil:
-			return "", "has a user name in its URL", "the node shows its certificate, when it has one; a password has no place here"
-		case u.Fragment != "":
-			return "", "has a fragment in its URL", "leave out what follows the #"
+		if _, err := ParseHTTPS(text); err != nil {
+			return "", "is not a URL that may be fetched", "https://HOST/PATH, without a user name and a fragment; the node shows its certificate to a server that asks"
 		}
 	default:
 		return "", "is not a reference", referenceHint

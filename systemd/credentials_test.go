@@ -1,0 +1,32 @@
+package systemd_test
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/strongroom/strongroom/internal/node"
+	"github.com/strongroom/strongroom/systemd"
+)
+
+// What node.hcl may refer to is what the units load, in those that read it.
+func TestUnitsLoadTheCredentials(t *testing.T) {
+	for _, unit := range []string{"hostcheck-configure.service", "hostcheck-renew.service"} {
+		content, err := fs.ReadFile(systemd.Files, "usr/lib/systemd/system/"+unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var loaded []string
+		for line := range strings.Lines(string(content)) {
+			if name, ok := strings.CutPrefix(strings.TrimSpace(line), "LoadCredential="); ok && name != node.CredentialConfig {
+				loaded = append(loaded, name)
+			}
+		}
+		slices.Sort(loaded)
+		want := slices.Sorted(slices.Values(node.CredentialNames))
+		if !slices.Equal(loaded, want) {
+			t.Errorf("%s loads %v, want %v", unit, loaded, want)
+		}
+	}
+}
