@@ -77,6 +77,7 @@ var baking sync.Mutex
 type recipe struct {
 	name         string
 	server       string            // default vault
+	platform     string            // default vm
 	distribution string            // default debian/trixie
 	parameters   map[string]string // of the profile
 	drift        []overlay.Fragment
@@ -131,7 +132,7 @@ func assemble(r recipe) (*image.Assembly, error) {
 		}
 	}
 	compiled, err := catalogue.Compile(control.Profile{
-		Server: product.ID, Platform: "vm", Layout: "sealed", Distribution: distribution, Parameters: r.parameters,
+		Server: product.ID, Platform: cmp.Or(r.platform, "vm"), Layout: "sealed", Distribution: distribution, Parameters: r.parameters,
 	})
 	if err != nil {
 		return nil, err
