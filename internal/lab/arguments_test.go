@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,20 +9,6 @@ import (
 
 	"github.com/strongroom/strongroom/internal/node"
 )
-
-func TestParseForwards(t *testing.T) {
-	// As QEMU 7.2 prints it, with a connection in progress.
-	const text = "Hub -1 (net):\r\n" +
-		"  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n" +
-		"  TCP[ESTABLISHED]   25       127.0.0.1 40857       10.0.2.15  9810     0     0\r\n" +
-		"  TCP[HOST_FORWARD]  13       127.0.0.1 40857       10.0.2.15  9810     0     0\r\n" +
-		"  TCP[HOST_FORWARD]  12       127.0.0.1 36551       10.0.2.15  8201     0     0\r\n" +
-		"  UDP[236 sec]       11       10.0.2.15    68        10.0.2.2    67     0     0\r\n"
-	want := map[int]int{9810: 40857, 8201: 36551}
-	if got := parseForwards(text); !maps.Equal(got, want) {
-		t.Errorf("forwards %v, want %v", got, want)
-	}
-}
 
 // A secret must not be on the command line, which everyone on the host can read.
 func TestCredentialArguments(t *testing.T) {

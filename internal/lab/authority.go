@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/node"
@@ -59,10 +60,15 @@ func NewAuthority() (*Authority, error) {
 
 // issue makes a certificate that is good for a node of this lab, both as a server and as a
 // client: the members of a cluster authenticate to one another.
-func (a *Authority) issue(name string) (certificate, key []byte, err error) {
+func (a *Authority) issue(name string, addresses ...netip.Addr) (certificate, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot make a key: %w", err)
+	}
+	// Over a forward a node is reached by an address of the loopback.
+	ips := []net.IP{net.IPv4(127, 0, 0, 1)}
+	for _, address := range addresses {
+		ips = append(ips, address.AsSlice())
 	}
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: name},
@@ -71,7 +77,7 @@ func (a *Authority) issue(name string) (certificate, key []byte, err error) {
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		DNSNames:    []string{name, "localhost"},
-		IPAddresses: []net.IP{net.ParseIP("127.0.0.1"), net.ParseIP(GuestAddress)},
+		IPAddresses: ips,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, private.Public(), a.key)
 	if err != nil {
@@ -87,41 +93,25 @@ func (a *Authority) issue(name string) (certificate, key []byte, err error) {
 
 // Credentials is what a node needs to become one: who it is, who may talk to it on which ports, and its TLS
 // material.
-func (a *Authority) Credentials(name string, ports Services) ([]Credential, error) {
-	certificate, key, err := a.issue(name)
+func (a *Authority) Credentials(i Identity) ([]Credential, error) {
+	certificate, key, err := a.issue(i.Host, i.Address)
 	if err != nil {
 		return nil, err
 	}
 	return []Credential{
-		{node.CredentialConfig, node.NewSecret([]byte(nodeConfig(ports)))},
+		{node.CredentialConfig, node.NewSecret([]byte(i.config()))},
 		{node.CredentialCert, node.NewSecret(certificate)},
 		{node.CredentialKey, node.NewSecret(key)},
 		{node.CredentialCA, node.NewSecret(a.pem)},
 	}, nil
 }
 
+// CA is the authority's certificate, PEM.
+func (a *Authority) CA() []byte { return a.pem }
+
 // ClientTLS trusts this authority and nobody else.
 func (a *Authority) ClientTLS() *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AddCert(a.certificate)
 	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-}
-
-// nodeConfig is the node.hcl of a single node on QEMU's user network, where every forwarded
-// connection comes from the gateway.
-func nodeConfig(ports Services) string {
-	return fmt.Sprintf(`cluster {
-  name = "lab"
-}
-api_addr     = "https://%[1]s:%[3]d"
-cluster_addr = "https://%[1]s:%[4]d"
-seal "shamir" {}
-firewall {
-  api_clients    = ["%[2]s"]
-  cluster_peers  = ["%[2]s"]
-  monitoring     = ["%[2]s"]
-  load_balancers = []
-  egress         = []
-}
-`, GuestAddress, GatewayAddress, ports.API, ports.Raft)
 }

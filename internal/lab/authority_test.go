@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ func TestCredentials(t *testing.T) {
 	}
 	warnings, err := node.CheckTLS(node.Material{
 		Cert: given[node.CredentialCert].Reveal(), Key: given[node.CredentialKey], CA: given[node.CredentialCA].Reveal(),
-	}, []string{"127.0.0.1", GuestAddress, "localhost"}, time.Now())
+	}, []string{"127.0.0.1", "10.0.2.65", "node-1.lab", "localhost"}, time.Now())
 	if err != nil || len(warnings) > 0 {
 		t.Errorf("TLS material: %v %v", warnings, err)
 	}
@@ -63,7 +64,7 @@ func newAuthority(t testing.TB) *Authority {
 
 func credentials(t *testing.T, authority *Authority) map[string]node.Secret {
 	t.Helper()
-	list, err := authority.Credentials("node.lab", Services{}.orUsual())
+	list, err := authority.Credentials(Identity{Host: "node-1.lab", Address: netip.MustParseAddr("10.0.2.65"), Services: Services{}.orUsual()})
 	if err != nil {
 		t.Fatal(err)
 	}

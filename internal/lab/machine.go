@@ -10,14 +10,18 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/lab/network"
 )
 
 // The TCP ports of a node that the lab talks to, unless its image has other ones (see Services).
@@ -53,36 +57,48 @@ func (s Services) orUsual() Services {
 	return Services{cmp.Or(s.API, PortAPI), cmp.Or(s.Raft, PortRaft), cmp.Or(s.Telemetry, PortTelemetry)}
 }
 
-// The addresses of QEMU's user network, as the guest sees them.
-const (
-	GuestAddress   = "10.0.2.15"
-	GatewayAddress = "10.0.2.2" // forwarded connections come from here
-)
-
 // Config says what machine to start.
 type Config struct {
-	Disk        *Disk        // the machine boots from it
-	Extra       []*Disk      // further disks
-	UUID        string       // firmware UUID, from which the guest derives its machine id
-	Credentials []Credential // systemd credentials, by SMBIOS
-	MemoryMiB   int          // default 2048
-	CPUs        int          // default 2; an emulated machine has one
-	Services    Services     // the ports of the image; default the usual ones
-	Forwards    []int        // guest TCP ports to reach from the host; default SSH and the services
-	ConsoleLog  string       // file for the serial console; default inside the machine's own directory
-	Live        io.Writer    // what the console shows, as it comes; may be nil
+	Name        string           // on the network; default "node-1"
+	Network     *network.Network // StartNode makes one if there is none
+	Disk        *Disk            // the machine boots from it
+	Extra       []*Disk          // further disks
+	UUID        string           // firmware UUID, from which the guest derives its machine id
+	Credentials []Credential     // systemd credentials, by SMBIOS
+	MemoryMiB   int              // default 2048
+	CPUs        int              // default 2; an emulated machine has one
+	Services    Services         // the ports of the image; default the usual ones
+	Forwards    []int            // guest TCP ports to reach from the host; default SSH and the services
+	Dir         string           // made for what QEMU needs, and removed with the machine; default a temporary one
+	ConsoleLog  string           // file for the serial console; default inside Dir
+	Live        io.Writer        // what the console shows, as it comes; may be nil
 	Log         *slog.Logger
+}
+
+// orUsual fills in what is not given, but for the network.
+func (c Config) orUsual() Config {
+	c.Name = cmp.Or(c.Name, "node-1")
+	c.MemoryMiB = cmp.Or(c.MemoryMiB, 2048)
+	c.CPUs = cmp.Or(c.CPUs, 2)
+	c.Services = c.Services.orUsual()
+	if c.Forwards == nil {
+		c.Forwards = []int{PortSSH, c.Services.API, c.Services.Raft, c.Services.Telemetry}
+	}
+	return c
 }
 
 // Machine is a running virtual machine.
 type Machine struct {
 	config   Config
-	dir      string // monitor socket, firmware variables, credentials, packets
+	dir      string // firmware variables, credentials
 	console  *console
 	stderr   bytes.Buffer
 	monitor  *monitor
+	lease    *network.Lease
+	cable    *network.Cable
 	started  time.Time
-	forwards map[int]int // guest port → host port
+	forwards map[int]string // guest port → address on the host's loopback
+	release  []func()       // what goes with the machine, last first
 
 	cancel  context.CancelFunc // kills QEMU; nil before it was started
 	done    chan struct{}      // QEMU has ended
@@ -105,43 +121,35 @@ var ErrStopped = errors.New("the machine has stopped")
 // Start boots a machine and returns as soon as its processors run. When ctx ends, so does the
 // machine. The caller closes it.
 func Start(ctx context.Context, config Config) (_ *Machine, err error) {
-	config.MemoryMiB = cmp.Or(config.MemoryMiB, 2048)
-	config.CPUs = cmp.Or(config.CPUs, 2)
-	config.Services = config.Services.orUsual()
-	if config.Forwards == nil {
-		config.Forwards = []int{PortSSH, config.Services.API, config.Services.Raft, config.Services.Telemetry}
-	}
-	// A directory of its own outside the working tree, with a short name: the path of a unix
-	// socket may have 107 bytes.
-	dir, err := os.MkdirTemp("", "strongroom-vm-")
-	if err != nil {
-		return nil, fmt.Errorf("cannot create a directory for the machine: %w", err)
-	}
-	m := &Machine{config: config, dir: dir, done: make(chan struct{})}
+	m := &Machine{config: config.orUsual(), forwards: map[int]string{}, done: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			m.Close()
 		}
 	}()
-	if m.console, err = newConsole(cmp.Or(config.ConsoleLog, filepath.Join(dir, "console.log")), config.Live); err != nil {
+	if err := m.makeDir(); err != nil {
+		return nil, err
+	}
+	if m.console, err = newConsole(cmp.Or(config.ConsoleLog, filepath.Join(m.dir, "console.log")), config.Live); err != nil {
+		return nil, err
+	}
+	if err := m.join(); err != nil {
 		return nil, err
 	}
 	arguments, err := m.arguments()
 	if err != nil {
 		return nil, err
 	}
-	if err := m.spawn(ctx, arguments); err != nil {
+	control, err := m.spawn(ctx, arguments)
+	if err != nil {
 		return nil, err
 	}
-	// The monitor is there within milliseconds, or QEMU has refused its arguments.
+	// The monitor answers within milliseconds, or QEMU has refused its arguments.
 	starting, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	stop := m.cancelOnExit(cancel)
 	defer stop()
-	if m.monitor, err = dialMonitor(starting, m.socket(), m.event); err != nil {
-		return nil, m.explain(err)
-	}
-	if m.forwards, err = m.readForwards(starting); err != nil {
+	if m.monitor, err = newMonitor(starting, control, m.event); err != nil {
 		return nil, m.explain(err)
 	}
 	// Only now: no event of the boot is missed.
@@ -149,16 +157,75 @@ func Start(ctx context.Context, config Config) (_ *Machine, err error) {
 		return nil, m.explain(err)
 	}
 	m.started = time.Now()
-	config.Log.DebugContext(ctx, "machine started", "uuid", config.UUID, "console", m.console.log.Name(), "forwards", fmt.Sprint(m.forwards))
+	config.Log.DebugContext(ctx, "machine started", "name", m.config.Name, "uuid", config.UUID, "console", m.console.log.Name(), "forwards", fmt.Sprint(m.forwards))
 	return m, nil
 }
 
-// spawn starts QEMU and a goroutine that waits for its end.
-func (m *Machine) spawn(ctx context.Context, arguments []string) error {
+func (m *Machine) makeDir() (err error) {
+	if m.dir = m.config.Dir; m.dir == "" {
+		m.dir, err = os.MkdirTemp("", "strongroom-vm-")
+	} else {
+		err = os.MkdirAll(m.dir, 0o700)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot create a directory for the machine: %w", err)
+	}
+	return nil
+}
+
+// join gives the machine its place on the network, and the ways from the host to its ports.
+func (m *Machine) join() (err error) {
+	if m.lease, err = m.config.Network.Lease(m.config.Name, m.config.Services.API); err != nil {
+		return err
+	}
+	for _, port := range m.config.Forwards {
+		address, stop, err := m.config.Network.Forward(m.guest(port))
+		if err != nil {
+			return err
+		}
+		m.forwards[port] = address
+		m.release = append(m.release, stop)
+	}
+	return nil
+}
+
+func (m *Machine) guest(port int) netip.AddrPort {
+	return netip.AddrPortFrom(m.lease.Address, uint16(port))
+}
+
+// Dial connects to a TCP port of the guest.
+func (m *Machine) Dial(ctx context.Context, port int) (net.Conn, error) {
+	return m.config.Network.Dial(ctx, m.guest(port))
+}
+
+// Cut and Heal take the machine off its network and bring it back; nothing tells it.
+func (m *Machine) Cut()  { m.cable.Cut() }
+func (m *Machine) Heal() { m.cable.Heal() }
+
+// IsCut tells whether the machine is off its network.
+func (m *Machine) IsCut() bool { return m.cable.IsCut() }
+
+// spawn starts QEMU and a goroutine that waits for its end. The monitor and the network cable are socket pairs that QEMU
+// inherits: nothing of them is in the file system.
+func (m *Machine) spawn(ctx context.Context, arguments []string) (control net.Conn, err error) {
+	control, controlEnd, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer controlEnd.Close()
+	frames, framesEnd, err := socketPair()
+	if err != nil {
+		control.Close()
+		return nil, err
+	}
+	defer framesEnd.Close()
+	m.cable = m.config.Network.Attach(m.lease, frames)
+	m.release = append(m.release, func() { m.cable.Close() })
 	ctx, m.cancel = context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", arguments...)
 	cmd.Stdout = m.console
 	cmd.Stderr = &m.stderr
+	cmd.ExtraFiles = []*os.File{controlEnd, framesEnd} // monitorDescriptor, networkDescriptor
 	cmd.WaitDelay = 5 * time.Second
 	// The machine dies with the lab, even when the lab is killed. The signal is sent when the
 	// thread that started the process ends, and Go ends idle threads whose goroutine was
@@ -175,14 +242,31 @@ func (m *Machine) spawn(ctx context.Context, arguments []string) error {
 			m.exitErr = cmd.Wait()
 		}
 	}()
-	err := <-started
-	if errors.Is(err, exec.ErrNotFound) {
-		return fmt.Errorf("%w\nhint: install what is missing with `make deps`", err)
+	switch err := <-started; {
+	case errors.Is(err, exec.ErrNotFound):
+		control.Close()
+		return nil, fmt.Errorf("%w\nhint: install what is missing with `make deps`", err)
+	case err != nil:
+		control.Close()
+		return nil, fmt.Errorf("cannot start QEMU: %w", err)
 	}
+	return control, nil
+}
+
+// socketPair is a connection, and its other end for a process that inherits it.
+func socketPair() (net.Conn, *os.File, error) {
+	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("cannot start QEMU: %w", err)
+		return nil, nil, fmt.Errorf("cannot make a socket pair: %w", err)
 	}
-	return nil
+	ours := os.NewFile(uintptr(ends[0]), "socket pair")
+	defer ours.Close() // FileConn has one of its own
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		syscall.Close(ends[1])
+		return nil, nil, fmt.Errorf("cannot use a socket pair: %w", err)
+	}
+	return conn, os.NewFile(uintptr(ends[1]), "socket pair"), nil
 }
 
 // cancelOnExit calls cancel when QEMU ends, until the returned function is called.
@@ -226,9 +310,7 @@ func (m *Machine) event(name string, data json.RawMessage) {
 }
 
 // Address is where a guest port is reached from the host. The port must be among the forwards.
-func (m *Machine) Address(guestPort int) string {
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(m.forwards[guestPort]))
-}
+func (m *Machine) Address(guestPort int) string { return m.forwards[guestPort] }
 
 // LastLine is the last line of the console, for progress messages.
 func (m *Machine) LastLine() string {
@@ -291,12 +373,22 @@ func (m *Machine) Close() error {
 			m.cancel()
 			<-m.done
 		}
+		for _, release := range slices.Backward(m.release) {
+			release()
+		}
 		if m.console != nil {
 			m.console.Close()
 		}
 		err = os.RemoveAll(m.dir)
 	})
 	return err
+}
+
+// Kill ends the machine as a power cut does: nothing is flushed. Its disk stays.
+func (m *Machine) Kill() error {
+	m.cancel()
+	<-m.done
+	return m.Close()
 }
 
 // quit lets QEMU end by itself: asked to, it flushes the disk, and killed it does not.

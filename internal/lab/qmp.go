@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"time"
 )
 
-// monitor is a client of the QEMU Machine Protocol: JSON commands over a unix socket, one
+// monitor is a client of the QEMU Machine Protocol: JSON commands over a socket, one
 // outstanding at a time, with events in between.
 type monitor struct {
 	conn    net.Conn
@@ -41,22 +40,8 @@ func (e *monitorError) Error() string { return e.Class + ": " + e.Description }
 
 var errMonitorClosed = errors.New("the QEMU monitor is closed")
 
-// dialMonitor connects to the socket that QEMU creates a moment after it starts, and
-// negotiates. Events are given to onEvent in order, from one goroutine.
-func dialMonitor(ctx context.Context, socket string, onEvent func(name string, data json.RawMessage)) (*monitor, error) {
-	var dialer net.Dialer
-	var conn net.Conn
-	for {
-		var err error
-		if conn, err = dialer.DialContext(ctx, "unix", socket); err == nil {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("cannot reach the QEMU monitor: %w", context.Cause(ctx))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+// newMonitor negotiates over a connection to QEMU. Events are given to onEvent in order, from one goroutine.
+func newMonitor(ctx context.Context, conn net.Conn, onEvent func(name string, data json.RawMessage)) (*monitor, error) {
 	m := &monitor{conn: conn, encoder: json.NewEncoder(conn), replies: make(chan monitorMessage), closed: make(chan struct{})}
 	go m.read(onEvent)
 	if err := m.execute(ctx, "qmp_capabilities", nil, nil); err != nil {
@@ -114,13 +99,6 @@ func (m *monitor) execute(ctx context.Context, command string, arguments, result
 			return fmt.Errorf("no answer from QEMU to %s: %w", command, context.Cause(ctx))
 		}
 	}
-}
-
-// human runs a command of the human monitor, for the few things that QMP has no command for.
-func (m *monitor) human(ctx context.Context, line string) (string, error) {
-	var text string
-	err := m.execute(ctx, "human-monitor-command", map[string]any{"command-line": line}, &text)
-	return text, err
 }
 
 // Close ends the connection and the reader.

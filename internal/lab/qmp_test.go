@@ -7,25 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
 
 // fakeMonitor answers as QEMU does: a greeting, then what the script says for each command.
-func fakeMonitor(t *testing.T, script map[string]string) string {
-	socket := filepath.Join(t.TempDir(), "monitor")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
+func fakeMonitor(t *testing.T, script map[string]string) net.Conn {
+	end, conn := net.Pipe()
+	t.Cleanup(func() { end.Close() })
 	go func() {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
 		defer conn.Close()
 		fmt.Fprintln(conn, `{"QMP": {"version": {"qemu": {"major": 7}}, "capabilities": ["oob"]}}`)
 		for lines := bufio.NewScanner(conn); lines.Scan(); {
@@ -41,7 +32,7 @@ func fakeMonitor(t *testing.T, script map[string]string) string {
 			fmt.Fprintln(conn, strings.ReplaceAll(answer, "ID", fmt.Sprint(request.ID)))
 		}
 	}()
-	return socket
+	return end
 }
 
 func TestMonitor(t *testing.T) {
@@ -55,7 +46,7 @@ func TestMonitor(t *testing.T) {
 		"device_del": `{"error": {"class": "DeviceNotFound", "desc": "no device"}, "id": ID}`,
 	})
 	var events []string
-	m, err := dialMonitor(ctx, socket, func(name string, data json.RawMessage) { events = append(events, name+string(data)) })
+	m, err := newMonitor(ctx, socket, func(name string, data json.RawMessage) { events = append(events, name+string(data)) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +71,7 @@ func TestMonitorSilence(t *testing.T) {
 	socket := fakeMonitor(t, map[string]string{"qmp_capabilities": ``})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := dialMonitor(ctx, socket, func(string, json.RawMessage) {}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := newMonitor(ctx, socket, func(string, json.RawMessage) {}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("silent monitor: %v", err)
 	}
 }

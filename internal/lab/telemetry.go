@@ -9,11 +9,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/lab/network"
 	"github.com/strongroom/strongroom/internal/report"
 )
 
@@ -25,8 +27,24 @@ type Node struct {
 
 // StartNode boots a machine as a node: with credentials of the authority beside those of the
 // config.
-func StartNode(ctx context.Context, authority *Authority, config Config) (*Node, error) {
-	credentials, err := authority.Credentials("node.lab", config.Services.orUsual())
+func StartNode(ctx context.Context, authority *Authority, config Config) (_ *Node, err error) {
+	config = config.orUsual()
+	alone := config.Network == nil
+	if alone {
+		if config.Network, err = network.New(config.Log); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				config.Network.Close()
+			}
+		}()
+	}
+	lease, err := config.Network.Lease(config.Name, config.Services.API)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := authority.Credentials(identityOf(lease, config.Services))
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +52,9 @@ func StartNode(ctx context.Context, authority *Authority, config Config) (*Node,
 	machine, err := Start(ctx, config)
 	if err != nil {
 		return nil, err
+	}
+	if alone {
+		machine.release = slices.Insert(machine.release, 0, func() { config.Network.Close() })
 	}
 	return &Node{machine, authority.ClientTLS()}, nil
 }

@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -46,8 +44,6 @@ func fakeNode(t *testing.T, answers ...string) *Node {
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
-	number, _ := strconv.Atoi(port)
 	console, err := newConsole(filepath.Join(t.TempDir(), "console.log"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +52,7 @@ func fakeNode(t *testing.T, answers ...string) *Node {
 	fmt.Fprintln(console, "last words")
 	machine := &Machine{
 		config: Config{Log: slog.New(slog.DiscardHandler)}, console: console,
-		forwards: map[int]int{PortTelemetry: number}, done: make(chan struct{}), started: time.Now(),
+		forwards: map[int]string{PortTelemetry: server.Listener.Addr().String()}, done: make(chan struct{}), started: time.Now(),
 	}
 	return &Node{machine, authority.ClientTLS()}
 }
