@@ -181,7 +181,7 @@ func (f Fetcher) ask(ctx context.Context, x exchange) (answer, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return answer{status: resp.StatusCode}, nil // what a server says about its refusal is not shown
+		return answer{status: resp.StatusCode, header: resp.Header}, nil // what a server says about its refusal is not shown
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, x.limit+1))
 	switch {
@@ -294,14 +294,14 @@ func (f Fetcher) untilAnswered(ctx context.Context, ask func(context.Context) er
 			return err
 		}
 		if deadline, ok := ctx.Deadline(); ctx.Err() != nil || ok && time.Until(deadline) <= pause {
-			return fmt.Errorf("given up: %w", p.error)
+			return fmt.Errorf("given up: %w", err)
 		}
 		if f.Retried != nil {
-			f.Retried(p.error)
+			f.Retried(err)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("given up: %w", p.error)
+			return fmt.Errorf("given up: %w", err)
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, 4*time.Second)

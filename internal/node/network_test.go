@@ -151,11 +151,13 @@ func (b *buffered) pump() {
 		chunk, closed := b.queue, b.closed
 		b.queue = nil
 		b.mu.Unlock()
-		if _, err := b.Conn.Write(chunk); err != nil {
-			b.mu.Lock()
-			b.closed = true
-			b.mu.Unlock()
-			return
+		if len(chunk) > 0 { // writing nothing would end a read with nothing
+			if _, err := b.Conn.Write(chunk); err != nil {
+				b.mu.Lock()
+				b.closed = true
+				b.mu.Unlock()
+				return
+			}
 		}
 		if closed {
 			return
