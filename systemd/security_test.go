@@ -91,7 +91,8 @@ var exposures = []remaining{
 		"PrivateNetwork=":                      "another network has other parameters",
 		"CapabilityBoundingSet=~CAP_SYS_ADMIN": "the kernel takes net.core.bpf_jit_harden from nobody else",
 	}},
-	{"hostcheck-configure.service", "off", hostcheckBar, 2.1, with(everyService, ofHostcheck, map[string]string{
+	{"hostcheck-configure.service", "off", hostcheckBar, 2.3, with(everyService, ofHostcheck, map[string]string{
+		"IPAddressDeny=":                                    "asks the metadata service, or the server of a URL that DHCP names; nftables say which can be reached, and that server's addresses are admitted while it is asked",
 		"SystemCallFilter=~@privileged":                     "chown and its kin, which are of that group",
 		"CapabilityBoundingSet=~CAP_(CHOWN|FSETID|SETFCAP)": "CAP_CHOWN: gives files below the server's run directory to its group",
 	})},

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"github.com/strongroom/strongroom/internal/agent"
 	"github.com/strongroom/strongroom/internal/configure"
 	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/server"
 )
 
@@ -22,9 +22,11 @@ func configureCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "configure",
 		Short: "Turn node.hcl and TLS material into this node's files below /run",
-		Long: `configure reads node.hcl and what it refers to, and writes the server's configuration and TLS files below
-/run/vault or /run/openbao, the sets of the firewall, and on the first boot the node id. Which server the node has, its baseline
-says. It runs as hostcheck-configure.service.
+		Long: `configure finds node.hcl (the systemd credential strongroom.node.hcl, the user data of a cloud instance, a
+document at an HTTPS URL, or the file ` + node.ConfigPath + `, in this order), reads what it refers to, and
+writes the server's configuration and TLS files below /run/vault or /run/openbao, the sets of the firewall, and
+on the first boot the node id. Which server the node has, its baseline says. It runs as
+hostcheck-configure.service.
 
 With --renew it only reads the references again: TLS material that is new and good replaces the old, and the running
 server is told to read it. It runs as hostcheck-renew.service, by a timer.`,
@@ -46,10 +48,6 @@ server is told to read it. It runs as hostcheck-renew.service, by a timer.`,
 
 func configureOptions() (configure.Options, error) {
 	var none configure.Options
-	credentials := os.Getenv("CREDENTIALS_DIRECTORY")
-	if credentials == "" {
-		return none, &hinted{errors.New("cannot read credentials: $CREDENTIALS_DIRECTORY is not set"), "run it as hostcheck-configure.service"}
-	}
 	h, err := host.Tree("/")
 	if err != nil {
 		return none, err
@@ -69,7 +67,7 @@ func configureOptions() (configure.Options, error) {
 	}
 	return configure.Options{
 		Root:        "/",
-		Credentials: credentials,
+		Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
 		Server:      product,
 		Baked:       baked,
 		Firewall:    configure.Nftables{},

@@ -3,7 +3,9 @@ package configure
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // Baked is what the image has decided about the server's configuration: parameters of the
@@ -15,6 +17,7 @@ type Baked struct {
 	MaxLeaseTTL     string // "24h"
 	APIPort         int
 	ClusterPort     int
+	MetadataEgress  []netip.Prefix // where the firewall lets the platform's metadata service be asked
 }
 
 // BakedFrom takes the parameters of a baseline's profile. One that is missing is an error: the image
@@ -27,7 +30,8 @@ func BakedFrom(parameters map[string]string) (Baked, error) {
 	}
 	api, apiErr := port(parameters, "api_port")
 	cluster, clusterErr := port(parameters, "cluster_port")
-	if err := errors.Join(apiErr, clusterErr); err != nil {
+	metadata, metadataErr := networks(parameters, "metadata_egress")
+	if err := errors.Join(apiErr, clusterErr, metadataErr); err != nil {
 		return Baked{}, err
 	}
 	return Baked{
@@ -37,6 +41,7 @@ func BakedFrom(parameters map[string]string) (Baked, error) {
 		MaxLeaseTTL:     parameters["max_lease_ttl"],
 		APIPort:         api,
 		ClusterPort:     cluster,
+		MetadataEgress:  metadata,
 	}, nil
 }
 
@@ -54,4 +59,25 @@ func port(parameters map[string]string, name string) (int, error) {
 		return 0, fmt.Errorf("parameter %s of the baseline: %q is not a port", name, text)
 	}
 	return int(n), nil
+}
+
+// networks reads a list of networks and addresses, which may be empty.
+func networks(parameters map[string]string, name string) ([]netip.Prefix, error) {
+	text, ok := parameters[name]
+	if !ok {
+		return nil, missing(name)
+	}
+	var out []netip.Prefix
+	for _, entry := range strings.Fields(text) {
+		p, err := netip.ParsePrefix(entry)
+		if err != nil {
+			a, addrErr := netip.ParseAddr(entry)
+			if addrErr != nil {
+				return nil, fmt.Errorf("parameter %s of the baseline: %q is neither a network nor an address", name, entry)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }

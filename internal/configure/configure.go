@@ -14,9 +14,6 @@ import (
 	"github.com/strongroom/strongroom/internal/server"
 )
 
-// NodeIDPath is where configure keeps the node's identity.
-const NodeIDPath = "/var/lib/hostcheck/node-id"
-
 // tlsDirectory is where the TLS material lies, below the server's run directory. The server's account owns
 // nothing of what configure writes, but its group may read.
 func tlsDirectory(p server.Product) string { return p.Run + "/tls" }
@@ -29,6 +26,7 @@ type Options struct {
 	Root        string         // where / is: "/" on a node
 	Credentials string         // $CREDENTIALS_DIRECTORY
 	Authorities *x509.CertPool // that https references are believed by; nil: the image's
+	Network     node.Fetcher   // by which node.hcl is fetched; its Admit is the firewall's
 	Server      server.Product // of the baseline's profile
 	Baked       Baked          // what the image has decided
 	Firewall    Firewall
@@ -45,7 +43,13 @@ type Options struct {
 // reach the agent and read why. Nothing else listens before the gate has opened. The server's configuration comes
 // last, because the server does not start without it.
 func Run(ctx context.Context, o Options) (*node.Identity, error) {
-	config, err := o.config()
+	sources := o.sources()
+	document, err := sources.Find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o.Log.InfoContext(ctx, "node.hcl is found", "from", document.Source)
+	config, err := o.parse(document)
 	if err != nil {
 		return nil, err
 	}
@@ -57,11 +61,18 @@ func Run(ctx context.Context, o Options) (*node.Identity, error) {
 	if err := errors.Join(firewallErr, err); err != nil {
 		return nil, err
 	}
-	id, err := o.identify(config, in)
+	machine, err := sources.Machine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := o.identify(config, in, machine)
 	if err != nil {
 		return nil, err
 	}
 	if err := o.judge(ctx, in.material, id.APIAddr); err != nil {
+		return nil, err
+	}
+	if err := o.leaveDocument(document); err != nil {
 		return nil, err
 	}
 	if err := o.write(config, id, in); err != nil {
@@ -70,13 +81,15 @@ func Run(ctx context.Context, o Options) (*node.Identity, error) {
 	return &id, nil
 }
 
-// config reads node.hcl.
-func (o Options) config() (*node.Config, error) {
-	src, err := o.reader().Config()
-	if err != nil {
-		return nil, err
-	}
-	return node.Parse(node.CredentialConfig, src, node.Image{Server: o.Server.ID, ClusterPort: o.Baked.ClusterPort, MemoryLock: o.Baked.MemoryLock})
+// sources are the places where node.hcl may be.
+func (o Options) sources() *node.Sources {
+	network := o.Network
+	network.Admit = o.Firewall.Admit
+	return &node.Sources{Root: o.Root, Credentials: o.Credentials, Metadata: o.Baked.MetadataEgress, Fetcher: network, Log: o.Log}
+}
+
+func (o Options) parse(d node.Document) (*node.Config, error) {
+	return node.Parse(d.Source, d.Content, node.Image{Server: o.Server.ID, ClusterPort: o.Baked.ClusterPort, MemoryLock: o.Baked.MemoryLock})
 }
 
 // judge looks at the TLS material before a server does.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,13 +40,21 @@ var vault, openbao = server.Products[0], server.Products[1]
 
 // firewall remembers what it was given.
 type firewall struct {
-	sets []configure.Set
-	err  error
+	sets     []configure.Set
+	err      error
+	admitted []netip.Addr
+	open     int
 }
 
 func (f *firewall) Replace(sets []configure.Set) error {
 	f.sets = sets
 	return f.err
+}
+
+func (f *firewall) Admit(addresses []netip.Addr) (func() error, error) {
+	f.admitted = append(f.admitted, addresses...)
+	f.open++
+	return func() error { f.open--; return nil }, nil
 }
 
 func (f *firewall) elements(name string) int {
@@ -210,7 +219,7 @@ func TestRunRefuses(t *testing.T) {
 		opened bool // monitoring may ask why
 	}{
 		"no credentials at all":  {creds: good, edit: func(o *configure.Options) { o.Credentials = "" }, want: "strongroom.node.hcl"},
-		"no node.hcl":            {creds: node.Credentials{Material: node.Material{Cert: good.Cert}}, want: "credential strongroom.node.hcl: it is missing"},
+		"no node.hcl":            {creds: node.Credentials{Material: node.Material{Cert: good.Cert}}, want: "no node.hcl was found"},
 		"no key":                 {creds: node.Credentials{Config: good.Config, Material: node.Material{Cert: good.Cert, CA: good.CA}}, want: "credential strongroom.tls.key: it is missing", opened: true},
 		"mistake in node.hcl":    {creds: ca.Credentials(config+"\nbogus = 1\n", "node.example"), want: `strongroom.node.hcl:11: unknown key "bogus"`},
 		"certificate of another": {creds: ca.Credentials(config, "other.example"), want: "not good for node.example", opened: true},

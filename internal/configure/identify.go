@@ -13,13 +13,13 @@ import (
 )
 
 // identify finds out what this node is called and where it is reached.
-func (o Options) identify(config *node.Config, in inputs) (node.Identity, error) {
+func (o Options) identify(config *node.Config, in inputs, machine node.Machine) (node.Identity, error) {
 	api, apiErr := o.resolve("api_addr", config.APIAddr, node.CheckURL)
 	cluster, clusterErr := o.resolve("cluster_addr", config.ClusterAddr, node.CheckClusterURL(o.Baked.ClusterPort))
 	if err := errors.Join(apiErr, clusterErr); err != nil {
 		return node.Identity{}, err
 	}
-	id, err := nodeID(o.path(NodeIDPath), o.Random)
+	id, err := o.state().nodeID(machine, config.MovedFrom)
 	if err != nil {
 		return node.Identity{}, err
 	}
@@ -68,6 +68,30 @@ next:
 		devices = append(devices, d)
 	}
 	return devices
+}
+
+// documentPath is where configure leaves the node.hcl that it has used, for its later runs: they renew what it refers to, and
+// neither ask a cloud nor a server again what the node is, nor open the firewall for that.
+const documentPath = "/run/hostcheck/node.hcl"
+
+func (o Options) leaveDocument(d node.Document) error {
+	path := o.path(documentPath)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("cannot leave node.hcl: %w", err)
+	}
+	if err := replaceFile(path, d.Content, func(f *os.File) error { return f.Chmod(0o600) }); err != nil {
+		return fmt.Errorf("cannot leave node.hcl: %w", err)
+	}
+	return nil
+}
+
+// leftDocument gives the node.hcl of this boot.
+func (o Options) leftDocument() (node.Document, error) {
+	content, err := os.ReadFile(o.path(documentPath))
+	if err != nil {
+		return node.Document{}, fmt.Errorf("cannot read the node.hcl of this boot: %w", err)
+	}
+	return node.Document{Source: documentPath, Content: content}, nil
 }
 
 // leaveIdentity writes what the agent reads. It names users and roles: root alone reads it.

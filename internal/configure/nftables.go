@@ -28,10 +28,7 @@ func (Nftables) Replace(sets []Set) error {
 		return fmt.Errorf("cannot open netlink: %w", err)
 	}
 	for _, s := range sets {
-		set := &nftables.Set{Table: table, Name: s.Name, Interval: true, KeyType: nftables.TypeIPAddr}
-		if s.IPv6 {
-			set.KeyType = nftables.TypeIP6Addr
-		}
+		set := kernelSet(s)
 		conn.FlushSet(set)
 		for chunk := range slices.Chunk(elements(s.Ranges), elementsPerMessage) {
 			if err := conn.SetAddElements(set, chunk); err != nil {
@@ -39,7 +36,20 @@ func (Nftables) Replace(sets []Set) error {
 			}
 		}
 	}
-	err = conn.Flush()
+	return explain(conn.Flush())
+}
+
+// kernelSet names a set to the kernel.
+func kernelSet(s Set) *nftables.Set {
+	set := &nftables.Set{Table: table, Name: s.Name, Interval: true, KeyType: nftables.TypeIPAddr}
+	if s.IPv6 {
+		set.KeyType = nftables.TypeIP6Addr
+	}
+	return set
+}
+
+// explain says what the kernel's refusals mean.
+func explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return node.Hinted(fmt.Errorf("table inet %s or one of its sets is missing: %w", table.Name, err),

@@ -97,6 +97,8 @@ func TestNftables(t *testing.T) {
 	expect(t, nft, "cluster_peers4")
 	expect(t, nft, "egress6")
 
+	testAdmit(t, nft, replace)
+
 	// All or nothing: when one set is missing, the others keep what they had.
 	if out, err := exec.Command(nft, "delete", "set", "inet", "strongroom", "egress6").CombinedOutput(); err != nil {
 		t.Fatalf("nft: %v\n%s", err, out)
@@ -105,6 +107,53 @@ func TestNftables(t *testing.T) {
 		t.Error("a missing set is no error")
 	}
 	expect(t, nft, "api_clients4", "10.8.0.0/15")
+}
+
+// testAdmit opens and closes the firewall around a fetch: on a first boot, and on a node that runs.
+func testAdmit(t *testing.T, nft string, replace func(node.Firewall)) {
+	t.Helper()
+	admit := func(addresses ...string) func() error {
+		t.Helper()
+		var list []netip.Addr
+		for _, a := range addresses {
+			list = append(list, netip.MustParseAddr(a))
+		}
+		restore, err := configure.Nftables{}.Admit(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return restore
+	}
+	before := listing(t, nft, "api_clients4")
+	restore := admit("192.0.2.1", "2001:db8::1")
+	expect(t, nft, "egress4", "192.0.2.1")
+	expect(t, nft, "egress6", "2001:db8::1")
+	if err := restore(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, nft, "egress4")
+	expect(t, nft, "egress6")
+	expect(t, nft, "api_clients4", before...)
+
+	running := node.Firewall{APIClients: prefixes("10.8.0.0/15"), Egress: prefixes("192.0.2.0/32", "198.51.100.0/24", "255.255.255.0/24", "fd00::/8", "ff00::/8")}
+	replace(running)
+	restore = admit("192.0.2.1", "198.51.100.7", "203.0.113.9", "2001:db8::1")
+	expect(t, nft, "egress4", "192.0.2.0/31", "198.51.100.0/24", "203.0.113.9", "255.255.255.0/24")
+	expect(t, nft, "egress6", "2001:db8::1", "fd00::/8", "ff00::/8")
+	if err := restore(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, nft, "egress4", "192.0.2.0", "198.51.100.0/24", "255.255.255.0/24")
+	expect(t, nft, "egress6", "fd00::/8", "ff00::/8")
+	expect(t, nft, "api_clients4", "10.8.0.0/15")
+
+	replace(node.Firewall{APIClients: prefixes("10.8.0.0/15"), Egress: prefixes("0.0.0.0/0", "::/0")})
+	restore = admit("192.0.2.1", "2001:db8::1")
+	if err := restore(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, nft, "egress4", "0.0.0.0/0")
+	expect(t, nft, "egress6", "::/0")
 }
 
 func prefixes(list ...string) []netip.Prefix {

@@ -35,7 +35,11 @@ func Renew(ctx context.Context, o Options, reload func(context.Context) error) (
 	if err != nil {
 		return Renewal{}, err
 	}
-	config, err := o.config()
+	document, err := o.leftDocument()
+	if err != nil {
+		return Renewal{}, err
+	}
+	config, err := o.parse(document)
 	if err != nil {
 		return Renewal{}, err
 	}

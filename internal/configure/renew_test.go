@@ -174,9 +174,7 @@ func TestRenewSeal(t *testing.T) {
 	if got := read(t, r.o.Root, "run/vault/seal/token"); got != "second" {
 		t.Errorf("the token is %q", got)
 	}
-	path := filepath.Join(r.o.Credentials, node.CredentialConfig)
-	os.Remove(path)
-	put(t, r.o.Credentials, node.CredentialConfig, config)
+	put(t, r.o.Root, "run/hostcheck/node.hcl", config)
 	if done, err := r.renew(); err != nil || done.Seal || read(t, r.o.Root, "run/vault/seal/token") != "second" {
 		t.Errorf("another seal: %+v, %v", done, err)
 	}

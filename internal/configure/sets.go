@@ -11,6 +11,8 @@ import (
 type Firewall interface {
 	// Replace makes the sets hold these ranges and nothing else, all of them at once.
 	Replace([]Set) error
+	// Admit lets the node reach addresses beside those that it may reach already, until restore is called.
+	Admit([]netip.Addr) (restore func() error, err error)
 }
 
 // Set is one named set of the table "inet strongroom".
@@ -43,19 +45,28 @@ func Sets(f node.Firewall) []Set {
 	return out
 }
 
-// merge joins networks that overlap or touch. The flag auto-merge of a set is a service of the
-// nft program; the kernel itself refuses overlapping intervals.
+// merge gives the ranges of networks of both families.
 func merge(networks []netip.Prefix) (v4, v6 []Range) {
-	sorted := slices.Clone(networks)
-	slices.SortFunc(sorted, netip.Prefix.Compare)
-	for _, p := range sorted {
-		list := &v4
-		if p.Addr().Is6() {
-			list = &v6
-		}
+	for _, p := range networks {
 		r := Range{p.Addr(), lastOf(p)}
-		if n := len(*list); n > 0 {
-			previous := &(*list)[n-1]
+		if p.Addr().Is6() {
+			v6 = append(v6, r)
+		} else {
+			v4 = append(v4, r)
+		}
+	}
+	return union(v4), union(v6)
+}
+
+// union joins ranges of one family that overlap or touch. The flag auto-merge of a set is a service of the
+// nft program; the kernel itself refuses overlapping intervals.
+func union(ranges []Range) []Range {
+	sorted := slices.Clone(ranges)
+	slices.SortFunc(sorted, func(a, b Range) int { return a.First.Compare(b.First) })
+	var out []Range
+	for _, r := range sorted {
+		if n := len(out); n > 0 {
+			previous := &out[n-1]
 			if next := previous.Last.Next(); !next.IsValid() || r.First.Compare(next) <= 0 {
 				if r.Last.Compare(previous.Last) > 0 {
 					previous.Last = r.Last
@@ -63,9 +74,9 @@ func merge(networks []netip.Prefix) (v4, v6 []Range) {
 				continue
 			}
 		}
-		*list = append(*list, r)
+		out = append(out, r)
 	}
-	return v4, v6
+	return out
 }
 
 // lastOf gives the highest address of a network.

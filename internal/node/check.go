@@ -28,10 +28,15 @@ func check(spec fileSpec, at locator, image Image, wrong *Mistakes) *Config {
 		}
 	}
 	checkMemoryLock(spec.MemoryLock, at, image, wrong)
+	if at.isString("moved_from") && !IsMachineName(spec.MovedFrom) {
+		wrong.add(at.attribute("moved_from"), "the name that the refusal told, for example \"aws i-0123456789abcdef0\"",
+			"moved_from %q is not the name of a machine", spec.MovedFrom)
+	}
 	config := &Config{
 		ClusterName: spec.Cluster.Name,
 		APIAddr:     spec.APIAddr,
 		ClusterAddr: spec.ClusterAddr,
+		MovedFrom:   spec.MovedFrom,
 		Join:        spec.Join.check(at, wrong),
 		Seal:        spec.Seal.check(at, image.Server, wrong),
 		TLS:         spec.TLS.check(at, wrong),

@@ -13,6 +13,7 @@ type Config struct {
 	ClusterName string
 	APIAddr     string // URL; may hold a go-sockaddr template
 	ClusterAddr string // URL; may hold a go-sockaddr template
+	MovedFrom   string // one of the names of the machine that the data partition was made on; usually empty
 	Join        JoinConfig
 	Seal        Seal
 	TLS         TLSReferences
@@ -31,6 +32,7 @@ type fileSpec struct {
 	APIAddr     string         `hcl:"api_addr"`
 	ClusterAddr string         `hcl:"cluster_addr"`
 	MemoryLock  string         `hcl:"memory_lock,optional"`
+	MovedFrom   string         `hcl:"moved_from,optional"`
 	Join        *joinSpec      `hcl:"join,block"`
 	Seal        *sealSpec      `hcl:"seal,block"`
 	TLS         *tlsSpec       `hcl:"tls,block"`

@@ -27,11 +27,6 @@ func (r Reader) Material(ctx context.Context, from TLSReferences) (Material, err
 	return m, errors.Join(certErr, keyErr, caErr)
 }
 
-// Config reads node.hcl from the credential that carries it.
-func (r Reader) Config() ([]byte, error) {
-	return r.Read(context.Background(), "credential:"+CredentialConfig, maxConfigSize)
-}
-
 // Bcrypt gives a hash as it stands, or reads a reference to one.
 func (r Reader) Bcrypt(ctx context.Context, text string) (string, error) {
 	if IsBcrypt(text) {

@@ -59,16 +59,25 @@ type Machine struct {
 	Firmware string
 }
 
-// String is what is remembered of the machine: "aws i-0123456789abcdef0", "firmware UUID", or "".
-func (m Machine) String() string {
-	switch {
-	case m.Instance != "":
-		return fmt.Sprintf("%s %s", m.Platform, m.Instance)
-	case m.Firmware != "":
-		return "firmware " + m.Firmware
+// Names are what is remembered of the machine, the surest first: "aws i-0123456789abcdef0", "firmware UUID".
+func (m Machine) Names() []string {
+	var names []string
+	if m.Instance != "" {
+		names = append(names, fmt.Sprintf("%s %s", m.Platform, m.Instance))
 	}
-	return ""
+	if m.Firmware != "" {
+		names = append(names, "firmware "+m.Firmware)
+	}
+	return names
 }
+
+// machineName is what Names gives.
+var machineName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(aws|gcp|azure|firmware) [A-Za-z0-9][A-Za-z0-9-]{2,62}$`)
+})
+
+// IsMachineName reports whether a text is one of the [Machine.Names] of some machine.
+func IsMachineName(text string) bool { return machineName().MatchString(text) }
 
 // firmwareUUID leaves out what a maker wrote into every board.
 func (s *Sources) firmwareUUID() string {

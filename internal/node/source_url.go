@@ -66,7 +66,7 @@ func (s *Sources) findURL() (rawURL, from string, err error) {
 // kernelURL takes the last of several, as the kernel and systemd do.
 func (s *Sources) kernelURL() (rawURL string, given bool, err error) {
 	line, err := os.ReadFile(s.path("/proc/cmdline"))
-	if err != nil {
+	if err != nil && !isNotExist(err) {
 		return "", false, fmt.Errorf("cannot read the kernel's command line: %w", err)
 	}
 	for _, word := range strings.Fields(string(line)) {
