@@ -91,7 +91,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	probe := newServerProbe(o.Server, o.ServerAddr, *a.material.current.Load(), o.Log)
 	a.lastTick.Store(time.Now().UnixNano())
-	endpoint := telemetry.NewServer(o.Exporter.Handler(telemetry.Probes{Alive: a.alive, Server: probe.check}, o.Log), o.Log)
+	endpoint := telemetry.NewServer(o.Exporter.Handler(telemetry.Probes{Alive: a.alive, Server: probe.check}, nil, o.Log), o.Log)
 	served := make(chan error, 1)
 	go func() { served <- endpoint.Serve(telemetry.Limit(listener, a.material.serverTLS())) }()
 	o.Log.Info("serving the verdict", "address", listener.Addr().String(), "tls", a.material.serverTLS() != nil)

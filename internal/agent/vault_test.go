@@ -13,11 +13,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/host"
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/node/nodetest"
 	"github.com/strongroom/strongroom/internal/report"
@@ -187,7 +191,7 @@ func TestHealthAsVault(t *testing.T) {
 				e.Judged(&report.Document{Schema: report.Schema, Stage: control.StageRun, Verdict: check.Pass}, false)
 				p := newServerProbe(product, s.addr, readMaterial(nodetest.WriteCredentials(t, creds), m.agent.Log), m.agent.Log)
 				w := httptest.NewRecorder()
-				e.Handler(telemetry.Probes{Alive: func() error { return nil }, Server: p.check}, m.agent.Log).
+				e.Handler(telemetry.Probes{Alive: func() error { return nil }, Server: p.check}, nil, m.agent.Log).
 					ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz?"+query, nil))
 				return w.Code
 			}
@@ -232,6 +236,66 @@ func TestHealthAsVault(t *testing.T) {
 			second.until("it knows that it was removed", func() bool { return second.code("") == 530 })
 			if got := ours(second, "standbyok=true"); got != 530 {
 				t.Errorf("a removed node is %d", got)
+			}
+		})
+	}
+}
+
+// TestServerMetrics passes the server's own metrics through the agent: those of an active node with the agent's token
+// and nothing more than its policy, none of a standby, and a reason where there are none.
+func TestServerMetrics(t *testing.T) {
+	for name, variable := range map[string]string{"vault": "VAULT_BINARY", "openbao": "OPENBAO_BINARY"} {
+		t.Run(name, func(t *testing.T) {
+			creds := nodetest.NewCA(t, nodetest.Today()).Credentials("", "127.0.0.1", "127.0.0.2")
+			first := startServer(t, variable, "127.0.0.1", "first", creds)
+			m := newMachine(t)
+			scrape := func(s *realServer, token string) (int, string) {
+				material := readMaterial(nodetest.WriteCredentials(t, creds), m.agent.Log)
+				api := host.NewAPI(host.APIOptions{Address: s.addr, Authorities: material.cas, ServerName: material.name, Token: node.NewSecret([]byte(token))})
+				w := httptest.NewRecorder()
+				m.agent.Exporter.Handler(telemetry.Probes{ServerMetrics: api.Metrics}, nil, m.agent.Log).
+					ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics/server", nil))
+				return w.Code, w.Body.String()
+			}
+			if code, page := scrape(first, ""); code != 503 || !strings.Contains(page, "no agent token") {
+				t.Errorf("without a token: %d %q", code, page)
+			}
+			if code, page := scrape(first, "hvs.x"); code != 503 || !strings.Contains(page, "sys/metrics") {
+				t.Errorf("a server without keys: %d %q", code, page)
+			}
+			key := first.initialize()
+			if code, page := scrape(first, first.token); code != 503 || !strings.Contains(page, "sealed") {
+				t.Errorf("sealed: %d %q", code, page)
+			}
+			first.put("sys/unseal", map[string]string{"key": key}, nil)
+			first.until("it is active", func() bool { return first.code("standbyok=false") == 200 })
+			if code, page := scrape(first, "hvs.stranger"); code != 503 || !strings.Contains(page, "permission denied") {
+				t.Errorf("a stranger's token: %d %q", code, page)
+			}
+
+			first.put("sys/policies/acl/strongroom-agent", map[string]string{"policy": `path "sys/metrics" { capabilities = ["read"] }`}, nil)
+			var made struct {
+				Auth struct {
+					Token string `json:"client_token"`
+				} `json:"auth"`
+			}
+			first.put("auth/token/create", map[string]any{"policies": []string{"strongroom-agent"}, "no_default_policy": true, "no_parent": true}, &made)
+			code, page := scrape(first, made.Auth.Token)
+			if code != 200 || !strings.Contains(page, "# TYPE vault_core_") {
+				t.Errorf("active: %d %.300q", code, page)
+			}
+			if _, err := promlint.New(strings.NewReader(page)).Lint(); err != nil {
+				t.Errorf("Prometheus cannot read it: %v", err)
+			}
+
+			second := startServer(t, variable, "127.0.0.2", "second", creds)
+			second.put("sys/storage/raft/join", map[string]string{"leader_api_addr": first.addr, "leader_ca_cert": string(creds.CA)}, nil)
+			second.put("sys/unseal", map[string]string{"key": key}, nil)
+			second.until("it is a standby", func() bool { return second.code("standbyok=true") == 200 })
+			// OpenBao's standbys have metrics of their own behind the token, Vault's have not.
+			want := map[string]string{"vault": "# This node is a standby.", "openbao": "\nvault_raft_state_follower "}[name]
+			if code, page := scrape(second, made.Auth.Token); code != 200 || !strings.Contains(page, want) || strings.Contains(page, "vault_raft_state_leader") {
+				t.Errorf("standby: %d %.300q", code, page)
 			}
 		})
 	}

@@ -11,7 +11,7 @@ import (
 
 func TestDrift(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{})
-	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet)
+	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, nil, quiet)
 	to := func(o control.Outcome) func(*report.Document) {
 		return func(d *report.Document) { d.Controls[2].Outcome = o }
 	}

@@ -15,6 +15,6 @@ func HealthCode(e *Exporter, h Health, query string) int {
 	e.Handler(Probes{
 		Alive:  func() error { return nil },
 		Server: func(context.Context) (Health, error) { return h, nil },
-	}, slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
+	}, nil, slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
 	return w.Code
 }

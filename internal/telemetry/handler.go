@@ -18,27 +18,33 @@ import (
 type Probes struct {
 	Alive  func() error                          // the agent's loop turns
 	Server func(context.Context) (Health, error) // what the local server says about itself
+	// ServerMetrics gives the local server's own metrics in Prometheus' text format, of bounded size; the reader closes
+	// them. Nil: the agent has no way to ask.
+	ServerMetrics func(context.Context) (io.ReadCloser, error)
 }
 
 // Handler serves what the exporter shows:
 //
-//	/metrics  for Prometheus
-//	/report   the report as JSON
-//	/livez    200 while the agent works and the gate is open (autoscaling health)
-//	/healthz  200 while this node may take traffic (load balancers), with the parameters of Vault's sys/health
+//	/metrics         for Prometheus
+//	/metrics/server  the local server's own metrics, for Prometheus
+//	/report          the report as JSON
+//	/livez           200 while the agent works and the gate is open (autoscaling health)
+//	/healthz         200 while this node may take traffic (load balancers), with the parameters of Vault's sys/health
 //
+// Access decides about the first three.
 // Nothing here is secret, and nothing can be changed: GET and HEAD only, no body.
-func (e *Exporter) Handler(probes Probes, log *slog.Logger) http.Handler {
+func (e *Exporter) Handler(probes Probes, access *Access, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(e.registry, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", access.guard(promhttp.HandlerFor(e.registry, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),
 		EnableOpenMetrics:   true,
 		MaxRequestsInFlight: 4,
 		Timeout:             5 * time.Second,
 		// A page has a few KiB; a zstd encoder keeps megabytes.
 		DisableCompression: true,
-	}))
-	mux.HandleFunc("GET /report", func(w http.ResponseWriter, _ *http.Request) {
+	})))
+	mux.Handle("GET /metrics/server", access.guard(serverMetrics(probes.ServerMetrics, log)))
+	mux.Handle("GET /report", access.guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		d := e.Report()
 		if d == nil {
 			http.Error(w, "the host has not been judged yet", http.StatusServiceUnavailable)
@@ -48,7 +54,7 @@ func (e *Exporter) Handler(probes Probes, log *slog.Logger) http.Handler {
 		if err := report.WriteJSON(w, d); err != nil {
 			log.Debug("cannot send report", "error", err) // the reader went away
 		}
-	})
+	})))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		if err := e.live(probes); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)

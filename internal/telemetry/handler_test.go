@@ -35,7 +35,7 @@ func get(h http.Handler, method, path string, header ...string) *httptest.Respon
 
 func TestMetrics(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{Version: "v1", Revision: "c0ffee"})
-	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet)
+	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, nil, quiet)
 
 	before := get(h, "GET", "/metrics").Body.String()
 	if !strings.Contains(before, "hostcheck_gate_open 0\n") || strings.Contains(before, "hostcheck_check_status") {
@@ -105,7 +105,7 @@ func TestMetrics(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{})
-	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet)
+	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, nil, quiet)
 	if w := get(h, "GET", "/report"); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("before any report: %d", w.Code)
 	}
@@ -147,7 +147,7 @@ func TestProbes(t *testing.T) {
 				Server: func(context.Context) (telemetry.Health, error) {
 					return telemetry.Health{Initialized: true}, c.vault
 				},
-			}, quiet)
+			}, nil, quiet)
 			if w := get(h, "GET", "/livez"); w.Code != c.livez {
 				t.Errorf("/livez says %d %q, want %d", w.Code, w.Body, c.livez)
 			}
@@ -159,7 +159,7 @@ func TestProbes(t *testing.T) {
 
 	e := telemetry.NewExporter(telemetry.Build{})
 	e.SetGate(true)
-	if w := get(e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet), "GET", "/healthz"); w.Code != 503 {
+	if w := get(e.Handler(telemetry.Probes{Alive: yes, Server: ready}, nil, quiet), "GET", "/healthz"); w.Code != 503 {
 		t.Errorf("a host that was never judged is healthy: %d", w.Code)
 	}
 }
@@ -167,7 +167,7 @@ func TestProbes(t *testing.T) {
 func TestNothingElseIsServed(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{})
 	e.Show(document(nil))
-	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet)
+	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, nil, quiet)
 	for _, path := range []string{"/metrics", "/report", "/livez", "/healthz"} {
 		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"} {
 			if w := get(h, method, path); w.Code != http.StatusMethodNotAllowed {
@@ -188,7 +188,7 @@ func TestNothingElseIsServed(t *testing.T) {
 func TestSecurityHeaders(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{})
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = telemetry.NewServer(e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet), quiet)
+	server.Config = telemetry.NewServer(e.Handler(telemetry.Probes{Alive: yes, Server: ready}, nil, quiet), quiet)
 	server.StartTLS()
 	defer server.Close()
 	resp, err := server.Client().Get(server.URL + "/livez")
@@ -208,7 +208,7 @@ func TestSecurityHeaders(t *testing.T) {
 	if resp.ProtoMajor != 1 {
 		t.Errorf("protocol %s", resp.Proto)
 	}
-	if get(e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet), "GET", "/livez").Header().Get("Strict-Transport-Security") != "" {
+	if get(e.Handler(telemetry.Probes{Alive: yes, Server: ready}, nil, quiet), "GET", "/livez").Header().Get("Strict-Transport-Security") != "" {
 		t.Error("a promise of TLS was made over plain HTTP")
 	}
 }

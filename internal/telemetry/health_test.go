@@ -57,7 +57,7 @@ func TestHealthCodes(t *testing.T) {
 		{anActive, "standbyok=yes", 400}, {anActive, "standbyok=true&standbyok=false", 400}, {anActive, "standbycod=200", 400}, {anActive, "=1", 400},
 		{anActive, "a=%zz", 400},
 	} {
-		h := verifiedNode().Handler(says(c.health), quiet)
+		h := verifiedNode().Handler(says(c.health), nil, quiet)
 		for _, method := range []string{"GET", "HEAD"} {
 			if w := get(h, method, "/healthz?"+c.query); w.Code != c.want {
 				t.Errorf("%+v: %s /healthz?%s says %d %q, want %d", c.health, method, c.query, w.Code, w.Body, c.want)
@@ -68,7 +68,7 @@ func TestHealthCodes(t *testing.T) {
 
 // Every mistake of a query is told, and what to do instead.
 func TestHealthQueryMistakes(t *testing.T) {
-	w := get(verifiedNode().Handler(says(anActive), quiet), "GET", "/healthz?standbyok=yes&sealedcode=200&standbycod=429&activecode=0")
+	w := get(verifiedNode().Handler(says(anActive), nil, quiet), "GET", "/healthz?standbyok=yes&sealedcode=200&standbycod=429&activecode=0")
 	for _, want := range []string{
 		`standbyok is "yes": want true or false`,
 		`sealedcode is 200: a node that is sealed takes no traffic, so no success can be asked for; ask /livez`,
@@ -128,14 +128,14 @@ func TestHealthNeverLies(t *testing.T) {
 	for name, node := range nodes {
 		for _, query := range queries {
 			e, probes := node()
-			if w := get(e.Handler(probes, quiet), "GET", "/healthz?"+query); w.Code < 300 {
+			if w := get(e.Handler(probes, nil, quiet), "GET", "/healthz?"+query); w.Code < 300 {
 				t.Errorf("%s: /healthz?%s says %d %q", name, query, w.Code, w.Body)
 			}
 		}
 	}
 	e := verifiedNode()
 	e.SetJoin(telemetry.Join{State: telemetry.JoinReady})
-	if w := get(e.Handler(says(aStandby), quiet), "GET", "/healthz"); w.Code != 200 {
+	if w := get(e.Handler(says(aStandby), nil, quiet), "GET", "/healthz"); w.Code != 200 {
 		t.Errorf("a member is not healthy: %d %q", w.Code, w.Body)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 func TestJoinState(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{})
-	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet)
+	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, nil, quiet)
 	if page := get(h, "GET", "/metrics").Body.String(); strings.Contains(page, "hostcheck_join") {
 		t.Error("a state of the join is shown before there is one")
 	}

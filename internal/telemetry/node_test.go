@@ -10,7 +10,7 @@ import (
 
 func TestNode(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{})
-	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, quiet)
+	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, nil, quiet)
 	if page := get(h, "GET", "/metrics").Body.String(); strings.Contains(page, "hostcheck_node_info") || strings.Contains(page, "hostcheck_tls") {
 		t.Error("a node without a name has one")
 	}
