@@ -1,6 +1,9 @@
 package telemetry
 
 import (
+	"maps"
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/strongroom/strongroom/internal/control"
@@ -11,11 +14,23 @@ import (
 type drift struct {
 	passed map[string]bool
 	total  *prometheus.CounterVec
+
+	mu  sync.Mutex
+	new map[string]int // by control, since take
+}
+
+// take gives what has drifted since the last time.
+func (d *drift) take() map[string]int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer clear(d.new)
+	return maps.Clone(d.new)
 }
 
 func newDrift() *drift {
 	return &drift{
 		passed: map[string]bool{},
+		new:    map[string]int{},
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hostcheck_drift_total",
 			Help: "How often a control that had passed did not pass any more, since the agent started.",
@@ -36,6 +51,9 @@ func (d *drift) judged(doc *report.Document, settling bool) {
 		case needsAttention(c.Outcome) && d.passed[c.ID] && !settling:
 			d.passed[c.ID] = false
 			d.total.WithLabelValues(c.ID).Inc()
+			d.mu.Lock()
+			d.new[c.ID]++
+			d.mu.Unlock()
 		}
 	}
 }

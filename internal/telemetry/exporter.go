@@ -26,6 +26,8 @@ type Exporter struct {
 	duration prometheus.Histogram
 	drift    *drift
 	expiry   expiry
+	runs     atomic.Uint64 // reports of the agent's own
+	news     chan struct{} // wakes who pushes
 	build    Build
 }
 
@@ -39,6 +41,7 @@ func NewExporter(build Build) *Exporter {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}),
 		drift: newDrift(),
+		news:  make(chan struct{}, 1),
 		build: build,
 	}
 	// The agent's own memory and CPU time are a promise too. Go's runtime metrics are left out:
@@ -53,16 +56,31 @@ func (e *Exporter) Judged(d *report.Document, settling bool) {
 	e.duration.Observe(d.Seconds)
 	e.drift.judged(d, settling)
 	e.report.Store(d)
+	e.runs.Add(1)
+	e.wake()
 }
 
 // Show shows a report that another process made.
 func (e *Exporter) Show(d *report.Document) {
 	e.drift.judged(d, true)
 	e.report.Store(d)
+	e.wake()
+}
+
+// wake tells who pushes that there is something new. It never waits.
+func (e *Exporter) wake() {
+	select {
+	case e.news <- struct{}{}:
+	default:
+	}
 }
 
 // SetGate says whether the gate is open.
-func (e *Exporter) SetGate(open bool) { e.gateOpen.Store(open) }
+func (e *Exporter) SetGate(open bool) {
+	if e.gateOpen.Swap(open) != open {
+		e.wake()
+	}
+}
 
 // GateOpen reports what SetGate said last.
 func (e *Exporter) GateOpen() bool { return e.gateOpen.Load() }
@@ -132,13 +150,7 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range stages {
 		gauge(stage, truth(d.Stage == s), s.String())
 	}
-	type group struct {
-		severity control.Severity
-		outcome  control.Outcome
-	}
-	count := map[group]int{}
 	for _, c := range d.Controls {
-		count[group{c.Severity, c.Outcome}]++
 		if c.Waiver != nil {
 			gauge(waiverExpiry, float64(c.Waiver.Expires.Unix()), c.ID)
 		}
@@ -146,11 +158,26 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 			gauge(checkStatus, truth(c.Outcome == o), c.ID, o.String())
 		}
 	}
+	count := countControls(d)
 	for _, s := range severities {
 		for _, o := range outcomes {
 			gauge(checks, float64(count[group{s, o}]), string(s), o.String())
 		}
 	}
+}
+
+// group is what controls are counted by.
+type group struct {
+	severity control.Severity
+	outcome  control.Outcome
+}
+
+func countControls(d *report.Document) map[group]int {
+	count := map[group]int{}
+	for _, c := range d.Controls {
+		count[group{c.Severity, c.Outcome}]++
+	}
+	return count
 }
 
 func truth(b bool) float64 {

@@ -28,19 +28,23 @@ var (
 func (e *Exporter) SetJoin(j Join) {
 	j.States = slices.Clone(j.States)
 	e.join.Store(&j)
+	e.wake()
 }
 
 // Join gives what SetJoin said last, or nil.
 func (e *Exporter) Join() *Join { return e.join.Load() }
 
-// collect gives the state as a set, in which exactly one series holds. A state that is not in the list
-// is shown all the same.
-func (j *Join) collect(ch chan<- prometheus.Metric) {
-	states := j.States
-	if !slices.Contains(states, j.State) {
-		states = append(slices.Clip(states), j.State)
+// all gives the states. One that is not in the list is shown all the same.
+func (j *Join) all() []string {
+	if slices.Contains(j.States, j.State) {
+		return j.States
 	}
-	for _, s := range states {
+	return append(slices.Clip(j.States), j.State)
+}
+
+// collect gives the state as a set, in which exactly one series holds.
+func (j *Join) collect(ch chan<- prometheus.Metric) {
+	for _, s := range j.all() {
 		ch <- prometheus.MustNewConstMetric(joinState, prometheus.GaugeValue, truth(s == j.State), s)
 	}
 	ch <- prometheus.MustNewConstMetric(joinSince, prometheus.GaugeValue, seconds(j.Since))
