@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -60,9 +61,11 @@ type Options struct {
 	ReportPath  string // where the gate left its report
 	ServerAddr  string // the local server's API
 	Interval    time.Duration
-	Notify      func(state string) error // to systemd
-	Watchdog    time.Duration            // 0: nobody watches
-	Log         *slog.Logger
+	// ServerMetrics gives the server's own metrics; nil: there is no way to ask.
+	ServerMetrics func(context.Context) (io.ReadCloser, error)
+	Notify        func(state string) error // to systemd
+	Watchdog      time.Duration            // 0: nobody watches
+	Log           *slog.Logger
 }
 
 // Agent is one running agent.
@@ -76,6 +79,8 @@ type Agent struct {
 	trouble  once      // with the agent's token
 	unknown  once      // who the node is
 	joining  bool
+	named    named
+	access   telemetry.Access           // to the port
 	judgeNow chan chan *report.Document // the joiner asks for stage run
 	tasks    sync.WaitGroup
 	lastTick atomic.Int64
@@ -91,9 +96,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	probe := newServerProbe(o.Server, o.ServerAddr, *a.material.current.Load(), o.Log)
 	a.lastTick.Store(time.Now().UnixNano())
-	endpoint := telemetry.NewServer(o.Exporter.Handler(telemetry.Probes{Alive: a.alive, Server: probe.check}, nil, o.Log), o.Log)
+	endpoint := telemetry.NewServer(o.Exporter.Handler(telemetry.Probes{Alive: a.alive, Server: probe.check, ServerMetrics: o.ServerMetrics}, &a.access, o.Log), o.Log)
 	served := make(chan error, 1)
-	go func() { served <- endpoint.Serve(telemetry.Limit(listener, a.material.serverTLS())) }()
+	go func() { served <- endpoint.Serve(telemetry.Limit(listener, a.access.TLS(a.material.serverTLS()))) }()
 	o.Log.Info("serving the verdict", "address", listener.Addr().String(), "tls", a.material.serverTLS() != nil)
 	if a.material.serverTLS() == nil {
 		o.Log.Warn("serving plain HTTP: there is no usable TLS certificate")
@@ -101,6 +106,7 @@ func Run(ctx context.Context, o Options) error {
 	a.notify("READY=1")
 
 	working, stop := context.WithCancel(ctx)
+	a.identify(working)
 	err = a.loop(working, served)
 	stop()
 	a.tasks.Wait()
@@ -140,6 +146,7 @@ func (a *Agent) loop(ctx context.Context, served <-chan error) error {
 				a.Log.Info("the authorities or the name of this node have changed: starting again with them")
 				return nil
 			}
+			a.identify(ctx)
 			next.Reset(a.tick(ctx))
 			a.lastTick.Store(time.Now().UnixNano())
 			a.notify("WATCHDOG=1\nSTATUS=" + a.status())

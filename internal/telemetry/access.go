@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -20,72 +20,94 @@ import (
 // Prometheus' exporters, whose library is not used: it executes templates, cannot leave paths out, and with it every
 // hostcheck verb needs 2.8 MiB more. The zero value leaves the decision to the firewall.
 type Access struct {
+	rules   atomic.Pointer[rules]
+	hashing sync.Mutex // one password is hashed at a time
+	waiting atomic.Int32
+}
+
+// rules are what node.hcl asks for.
+type rules struct {
 	users     map[string][]byte // bcrypt hashes
 	clientCAs *x509.CertPool
-
-	mu      sync.Mutex
-	known   map[string][sha256.Size]byte // user → the password that was right, hashed
-	asking  chan struct{}                // as many as may wait for an answer
-	hashing chan struct{}                // one password is hashed at a time
+	known     sync.Map // user → SHA-256 of the password that was right
 }
 
 const (
 	// maxBcryptCost is a second of a processor for one password. An operator's mistake must not become an outage.
 	maxBcryptCost = 14
-	// maxAsking is how many requests may wait until their passwords have been hashed.
-	maxAsking = 8
+	// maxWaiting is how many requests may wait until their passwords have been hashed.
+	maxWaiting = 8
 	// nobody is compared with when there is no such user, so that the time that it takes tells nothing. It has the cost that
 	// htpasswd and the documentation suggest.
 	nobody = "$2a$10$0tZqMNIP9JH0u7p042tPJeUcMCYX2l8dKPs/zyn/s98iSbfs4cU0e"
 )
 
-// NewAccess takes the users with their bcrypt hashes, and the authorities of the clients' certificates, PEM. What is
-// empty is not asked for; with both a client needs both. Every mistake is told, and no hash is repeated.
-func NewAccess(users map[string]string, clientCAs string) (*Access, error) {
-	a := &Access{users: map[string][]byte{}, known: map[string][sha256.Size]byte{}, asking: make(chan struct{}, maxAsking), hashing: make(chan struct{}, 1)}
+// Set takes the users with their bcrypt hashes, and the authorities of the clients' certificates, PEM. What is empty is
+// not asked for; with both a client needs both. Every mistake is told, no hash is repeated, and a user whose hash cannot
+// be used is not let in, nor is anybody by authorities that cannot be read.
+func (a *Access) Set(users map[string]string, clientCAs string) error {
+	r := &rules{users: map[string][]byte{}}
 	var mistakes []error
 	for _, name := range slices.Sorted(maps.Keys(users)) {
+		r.users[name] = nil
 		cost, err := bcrypt.Cost([]byte(users[name]))
 		switch {
 		case err != nil:
 			mistakes = append(mistakes, fmt.Errorf("basic_auth: the value of %q is not a bcrypt hash", name))
 		case cost > maxBcryptCost:
 			mistakes = append(mistakes, fmt.Errorf("basic_auth: the hash of %q has the cost %d: at most %d", name, cost, maxBcryptCost))
+		default:
+			r.users[name] = []byte(users[name])
 		}
-		a.users[name] = []byte(users[name])
 	}
 	if clientCAs != "" {
-		a.clientCAs = x509.NewCertPool()
-		if !a.clientCAs.AppendCertsFromPEM([]byte(clientCAs)) {
+		r.clientCAs = x509.NewCertPool()
+		if !r.clientCAs.AppendCertsFromPEM([]byte(clientCAs)) {
 			mistakes = append(mistakes, errors.New("client_ca: there is no certificate in it"))
 		}
 	}
-	return a, errors.Join(mistakes...)
+	a.rules.Store(r)
+	return errors.Join(mistakes...)
 }
 
-// TLS adds to a configuration that clients may show a certificate. Only /livez and /healthz are there for those without.
+// TLS makes a configuration ask for client certificates as long as there are authorities for them. Who shows none may
+// still read /livez and /healthz.
 func (a *Access) TLS(config *tls.Config) *tls.Config {
-	if a == nil || a.clientCAs == nil || config == nil {
-		return config
+	if config == nil {
+		return nil
 	}
 	config = config.Clone()
-	config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, a.clientCAs
+	base := config.Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		r := a.rules.Load()
+		if r == nil || r.clientCAs == nil {
+			return nil, nil // as it is
+		}
+		asking := base.Clone()
+		asking.ClientAuth, asking.ClientCAs = tls.VerifyClientCertIfGiven, r.clientCAs
+		return asking, nil
+	}
 	return config
 }
 
-// guard lets through whom Access admits.
+// guard lets through whom Access admits. A nil Access admits everybody.
 func (a *Access) guard(next http.Handler) http.Handler {
-	if a == nil || len(a.users) == 0 && a.clientCAs == nil {
+	if a == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.clientCAs != nil && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
+		rules := a.rules.Load()
+		if rules == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if rules.clientCAs != nil && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
 			http.Error(w, "a client certificate is needed here", http.StatusForbidden)
 			return
 		}
-		if len(a.users) > 0 {
+		if len(rules.users) > 0 {
 			user, password, _ := r.BasicAuth()
-			switch ok, busy := a.admits(user, password); {
+			switch ok, busy := a.admits(rules, user, password); {
 			case busy:
 				w.Header().Set("Retry-After", "1")
 				http.Error(w, "too many passwords at once", http.StatusServiceUnavailable)
@@ -101,36 +123,29 @@ func (a *Access) guard(next http.Handler) http.Handler {
 }
 
 // admits compares a password. One that was right is remembered, so that a scrape does not cost a bcrypt each time; wrong
-// ones are hashed one after the other, so that whoever guesses has a fraction of one processor.
-func (a *Access) admits(user, password string) (ok, busy bool) {
-	hash, exists := a.users[user]
-	if !exists {
-		hash = []byte(nobody)
-	}
+// ones are hashed one after the other, so that whoever guesses has at most one processor.
+func (a *Access) admits(rules *rules, user, password string) (ok, busy bool) {
 	if password == "" {
 		return false, false
 	}
 	seen := sha256.Sum256([]byte(password))
-	a.mu.Lock()
-	was, remembered := a.known[user]
-	a.mu.Unlock()
-	if remembered && subtle.ConstantTimeCompare(was[:], seen[:]) == 1 {
+	if was, remembered := rules.known.Load(user); remembered && was == seen {
 		return true, false
 	}
-	select {
-	case a.asking <- struct{}{}:
-		defer func() { <-a.asking }()
-	default:
+	defer a.waiting.Add(-1)
+	if a.waiting.Add(1) > maxWaiting {
 		return false, true
 	}
-	a.hashing <- struct{}{}
+	hash, exists := rules.users[user]
+	if !exists {
+		hash = []byte(nobody)
+	}
+	a.hashing.Lock()
 	err := bcrypt.CompareHashAndPassword(hash, []byte(password))
-	<-a.hashing
+	a.hashing.Unlock()
 	if err != nil || !exists {
 		return false, false
 	}
-	a.mu.Lock()
-	a.known[user] = seen
-	a.mu.Unlock()
+	rules.known.Store(user, seen)
 	return true, false
 }

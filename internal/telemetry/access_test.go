@@ -27,8 +27,8 @@ func hashed(t *testing.T, password string, cost int) string {
 
 func access(t *testing.T, users map[string]string, cas string) *telemetry.Access {
 	t.Helper()
-	a, err := telemetry.NewAccess(users, cas)
-	if err != nil {
+	a := &telemetry.Access{}
+	if err := a.Set(users, cas); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -105,7 +105,8 @@ func TestGuessing(t *testing.T) {
 }
 
 func TestAccessMistakes(t *testing.T) {
-	_, err := telemetry.NewAccess(map[string]string{"a": "secret", "b": hashed(t, "x", bcrypt.MinCost), "c": "$2a$20$" + strings.Repeat("a", 53)}, "no certificate")
+	a := &telemetry.Access{}
+	err := a.Set(map[string]string{"a": "secret", "b": hashed(t, "x", bcrypt.MinCost), "c": "$2a$20$" + strings.Repeat("a", 53)}, "no certificate")
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -116,6 +117,10 @@ func TestAccessMistakes(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "secret") {
 		t.Errorf("%q repeats a value that may be a password", err)
+	}
+	// A mistake does not open the door.
+	if w := get(verifiedNode().Handler(says(anActive), a, quiet), "GET", "/report"); w.Code != http.StatusForbidden {
+		t.Errorf("mistakes let everybody in: %d", w.Code)
 	}
 }
 
@@ -178,6 +183,16 @@ func TestClientCertificates(t *testing.T) {
 		if code, err := ask(c.path, c.ca, c.password); code != c.want || (err != nil) != (c.want == 0) {
 			t.Errorf("%+v: %d, %v", c, code, err)
 		}
+	}
+	// The rules may come after the port was opened, and change.
+	if err := a.Set(nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := ask("/report", others, ""); code != 200 || err != nil {
+		t.Errorf("without rules: %d, %v", code, err)
+	}
+	if err := a.Set(nil, string(ours.PEM)); err != nil {
+		t.Fatal(err)
 	}
 	// Without TLS nobody can show a certificate, and the answer is no.
 	if w := get(verifiedNode().Handler(says(anActive), a, quiet), "GET", "/report"); w.Code != http.StatusForbidden {
