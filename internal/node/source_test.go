@@ -84,7 +84,7 @@ func (m *machine) expect(source, content, wantErr string) {
 	}
 }
 
-const imds = "169.254.169.254:80"
+const metadataAddress = "169.254.169.254:80"
 
 // amazon is the Instance Metadata Service, version 2.
 type amazon struct {
@@ -105,6 +105,7 @@ func (a *amazon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		a.tokens++
 		a.used = 0
+		w.Header().Set("X-aws-ec2-metadata-token-ttl-seconds", r.Header.Get("X-aws-ec2-metadata-token-ttl-seconds"))
 		fmt.Fprintf(w, "token-%d", a.tokens)
 		return
 	}
@@ -127,7 +128,7 @@ func google(attribute string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Metadata-Flavor", "Google")
 		switch {
-		case r.Header.Get("Metadata-Flavor") != "Google", r.Host != "metadata.google.internal":
+		case r.Header.Get("Metadata-Flavor") != "Google", r.Host != "metadata.google.internal" && r.Host != "169.254.169.254":
 			w.WriteHeader(http.StatusForbidden)
 		case r.URL.Path == "/computeMetadata/v1/instance/attributes/strongroom-node-hcl" && attribute != "":
 			fmt.Fprint(w, attribute)
@@ -171,61 +172,61 @@ func TestSources(t *testing.T) {
 		"nothing":          {wantErr: "no node.hcl was found"},
 		"no credentials":   {prepare: func(m *machine) { m.Credentials = "" }, wantErr: "no node.hcl was found"},
 		"credential":       {prepare: func(m *machine) { credential(m, nodeHCL) }, source: "strongroom.node.hcl"},
-		"credential first": {prepare: func(m *machine) { credential(m, nodeHCL); m.on(AWS); m.net.silent(imds) }, source: "strongroom.node.hcl"},
+		"credential first": {prepare: func(m *machine) { credential(m, nodeHCL); m.on(AWS); m.net.silent(metadataAddress) }, source: "strongroom.node.hcl"},
 		"empty credential": {prepare: func(m *machine) { credential(m, "\n"); onDisk(m, nodeHCL) }, wantErr: "credential strongroom.node.hcl is empty"},
 		"huge credential": {prepare: func(m *machine) { credential(m, strings.Repeat("#", 64<<10+1)) },
 			wantErr: "cannot read credential strongroom.node.hcl: it has more than 65536 bytes"},
 
 		"aws":                   {prepare: func(m *machine) { aws(m, &amazon{userData: nodeHCL}); onDisk(m, "other") }, source: "aws-user-data", asked: true},
 		"aws without user data": {prepare: func(m *machine) { aws(m, &amazon{}); onDisk(m, nodeHCL) }, source: ConfigPath, asked: true},
-		"aws turned off":        {prepare: func(m *machine) { m.on(AWS); m.net.hosts[imds] = serve(status(403)); onDisk(m, nodeHCL) }, source: ConfigPath, asked: true},
+		"aws turned off":        {prepare: func(m *machine) { m.on(AWS); m.net.hosts[metadataAddress] = serve(status(403)); onDisk(m, nodeHCL) }, source: ConfigPath, asked: true},
 		"aws over IPv6": {prepare: func(m *machine) {
 			m.on(AWS)
 			m.net.hosts["[fd00:ec2::254]:80"] = serve((&amazon{userData: nodeHCL}).ServeHTTP)
 		}, source: "aws-user-data", asked: true},
 		"aws over IPv6 beside a hole": {prepare: func(m *machine) {
 			m.on(AWS)
-			m.net.swallowed(imds)
+			m.net.swallowed(metadataAddress)
 			m.net.hosts["[fd00:ec2::254]:80"] = serve((&amazon{userData: nodeHCL}).ServeHTTP)
 		}, source: "aws-user-data", asked: true},
 		"aws not admitted": {prepare: func(m *machine) { aws(m, &amazon{userData: nodeHCL}); m.Metadata = nil; onDisk(m, nodeHCL) }, source: ConfigPath},
-		"aws hangs":        {prepare: func(m *machine) { m.on(AWS); m.net.silent(imds); onDisk(m, nodeHCL) }, wantErr: "cannot ask the metadata service of aws", asked: true},
-		"aws swallows":     {prepare: func(m *machine) { m.on(AWS); m.net.swallowed(imds); onDisk(m, nodeHCL) }, wantErr: "no answer within 5s", asked: true},
+		"aws hangs":        {prepare: func(m *machine) { m.on(AWS); m.net.silent(metadataAddress); onDisk(m, nodeHCL) }, wantErr: "cannot ask the metadata service of aws", asked: true},
+		"aws swallows":     {prepare: func(m *machine) { m.on(AWS); m.net.swallowed(metadataAddress); onDisk(m, nodeHCL) }, wantErr: "no answer within 5s", asked: true},
 		"aws refuses":      {prepare: func(m *machine) { m.on(AWS); onDisk(m, nodeHCL) }, wantErr: "connection refused", asked: true},
-		"aws drips":        {prepare: func(m *machine) { m.on(AWS); m.net.hosts[imds] = serve(drips(1)) }, wantErr: "broke off", asked: true},
-		"aws breaks":       {prepare: func(m *machine) { m.on(AWS); m.net.hosts[imds] = serve(status(500)); onDisk(m, nodeHCL) }, wantErr: "it gives no token: the server answered 500", asked: true},
-		"aws redirects":    {prepare: func(m *machine) { m.on(AWS); m.net.hosts[imds] = serve(redirect(1)) }, wantErr: "redirects are not followed", asked: true},
+		"aws drips":        {prepare: func(m *machine) { m.on(AWS); m.net.hosts[metadataAddress] = serve(drips(1)) }, wantErr: "broke off", asked: true},
+		"aws breaks":       {prepare: func(m *machine) { m.on(AWS); m.net.hosts[metadataAddress] = serve(status(500)); onDisk(m, nodeHCL) }, wantErr: "it gives no token: the server answered 500", asked: true},
+		"aws redirects":    {prepare: func(m *machine) { m.on(AWS); m.net.hosts[metadataAddress] = serve(redirect(1)) }, wantErr: "redirects are not followed", asked: true},
 		"aws huge":         {prepare: func(m *machine) { aws(m, &amazon{userData: strings.Repeat("#", 64<<10+1)}) }, wantErr: "more than 65536 bytes", asked: true},
 		"aws cloud-config": {prepare: func(m *machine) { aws(m, &amazon{userData: "#cloud-config\nusers: []\n"}); onDisk(m, nodeHCL) },
 			wantErr: `aws-user-data is not a node.hcl: it begins with "#cloud-config", which is for cloud-init`, asked: true},
 
-		"gcp":                   {prepare: func(m *machine) { m.on(GCP); m.net.hosts[imds] = serve(google(nodeHCL)) }, source: "gcp-attribute-strongroom-node-hcl", asked: true},
-		"gcp without attribute": {prepare: func(m *machine) { m.on(GCP); m.net.hosts[imds] = serve(google("")); onDisk(m, nodeHCL) }, source: ConfigPath, asked: true},
-		"gcp impostor":          {prepare: func(m *machine) { m.on(GCP); m.net.hosts[imds] = serve(status(404)); onDisk(m, nodeHCL) }, wantErr: "is not the metadata service", asked: true},
-		"gcp hangs":             {prepare: func(m *machine) { m.on(GCP); m.net.silent(imds); onDisk(m, nodeHCL) }, wantErr: "cannot ask the metadata service of gcp", asked: true},
+		"gcp":                   {prepare: func(m *machine) { m.on(GCP); m.net.hosts[metadataAddress] = serve(google(nodeHCL)) }, source: "gcp-attribute-strongroom-node-hcl", asked: true},
+		"gcp without attribute": {prepare: func(m *machine) { m.on(GCP); m.net.hosts[metadataAddress] = serve(google("")); onDisk(m, nodeHCL) }, source: ConfigPath, asked: true},
+		"gcp impostor":          {prepare: func(m *machine) { m.on(GCP); m.net.hosts[metadataAddress] = serve(status(404)); onDisk(m, nodeHCL) }, wantErr: "is not the metadata service", asked: true},
+		"gcp hangs":             {prepare: func(m *machine) { m.on(GCP); m.net.silent(metadataAddress); onDisk(m, nodeHCL) }, wantErr: "cannot ask the metadata service of gcp", asked: true},
 
-		"azure":                   {prepare: func(m *machine) { m.on(Azure); m.net.hosts[imds] = serve(microsoft(b64)) }, source: "azure-user-data", asked: true},
-		"azure without user data": {prepare: func(m *machine) { m.on(Azure); m.net.hosts[imds] = serve(microsoft("")); onDisk(m, nodeHCL) }, source: ConfigPath, asked: true},
-		"azure not encoded":       {prepare: func(m *machine) { m.on(Azure); m.net.hosts[imds] = serve(microsoft(nodeHCL)) }, wantErr: "it is not base64", asked: true},
+		"azure":                   {prepare: func(m *machine) { m.on(Azure); m.net.hosts[metadataAddress] = serve(microsoft(b64)) }, source: "azure-user-data", asked: true},
+		"azure without user data": {prepare: func(m *machine) { m.on(Azure); m.net.hosts[metadataAddress] = serve(microsoft("")); onDisk(m, nodeHCL) }, source: ConfigPath, asked: true},
+		"azure not encoded":       {prepare: func(m *machine) { m.on(Azure); m.net.hosts[metadataAddress] = serve(microsoft(nodeHCL)) }, wantErr: "it is not base64", asked: true},
 		"azure twice encoded": {prepare: func(m *machine) {
 			m.on(Azure)
-			m.net.hosts[imds] = serve(microsoft(base64.StdEncoding.EncodeToString([]byte(b64))))
+			m.net.hosts[metadataAddress] = serve(microsoft(base64.StdEncoding.EncodeToString([]byte(b64))))
 		}, wantErr: "it was encoded once too often", asked: true},
 		"azure asleep": {prepare: func(m *machine) {
 			m.on(Azure)
-			m.net.hosts[imds] = serve(inTurn(status(410), status(429), microsoft(b64)))
+			m.net.hosts[metadataAddress] = serve(inTurn(status(410), status(429), microsoft(b64)))
 		}, source: "azure-user-data", asked: true},
-		"azure hangs": {prepare: func(m *machine) { m.on(Azure); m.net.silent(imds); onDisk(m, nodeHCL) }, wantErr: "cannot ask the metadata service of azure", asked: true},
+		"azure hangs": {prepare: func(m *machine) { m.on(Azure); m.net.silent(metadataAddress); onDisk(m, nodeHCL) }, wantErr: "cannot ask the metadata service of azure", asked: true},
 
 		// Hyper-V of one's own, QEMU, a board: nobody is asked, whoever answers there.
 		"hyper-v": {prepare: func(m *machine) {
 			m.dmi("sys_vendor", "Microsoft Corporation", "product_name", "Virtual Machine", "chassis_asset_tag", "7783-7084")
-			m.net.hosts[imds] = serve(microsoft(b64))
+			m.net.hosts[metadataAddress] = serve(microsoft(b64))
 			onDisk(m, nodeHCL)
 		}, source: ConfigPath},
 		"qemu": {prepare: func(m *machine) {
 			m.dmi("sys_vendor", "QEMU")
-			m.net.hosts[imds] = serve((&amazon{userData: "x"}).ServeHTTP)
+			m.net.hosts[metadataAddress] = serve((&amazon{userData: "x"}).ServeHTTP)
 			onDisk(m, nodeHCL)
 		}, source: ConfigPath},
 		"board": {prepare: func(m *machine) {
@@ -287,7 +288,7 @@ func onDisk(m *machine, content string) { m.put(ConfigPath, content) }
 
 func aws(m *machine, a *amazon) {
 	m.on(AWS)
-	m.net.hosts[imds] = serve(a.ServeHTTP)
+	m.net.hosts[metadataAddress] = serve(a.ServeHTTP)
 }
 
 // inTurn gives each request to the next of several servers, and to the last for good.
@@ -319,7 +320,7 @@ func TestSourcesRenewToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t)
 		m.on(AWS)
-		m.net.hosts[imds] = serve(func(w http.ResponseWriter, r *http.Request) {
+		m.net.hosts[metadataAddress] = serve(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodPut {
 				w.WriteHeader(http.StatusUnauthorized)
 			}
@@ -334,7 +335,7 @@ func TestSourcesLogNothingSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t)
 		m.on(AWS)
-		m.net.hosts[imds] = serve(func(w http.ResponseWriter, r *http.Request) {
+		m.net.hosts[metadataAddress] = serve(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPut {
 				fmt.Fprint(w, "hush-token")
 				return
@@ -357,11 +358,11 @@ func TestMachine(t *testing.T) {
 		wantErr string
 	}{
 		"aws":            {prepare: func(m *machine) { aws(m, &amazon{}) }, want: "aws i-0123456789abcdef0"},
-		"gcp":            {prepare: func(m *machine) { m.on(GCP); m.net.hosts[imds] = serve(google("")) }, want: "gcp 4520031799277581759"},
-		"azure":          {prepare: func(m *machine) { m.on(Azure); m.net.hosts[imds] = serve(microsoft("")) }, want: "azure 02aab8a4-74ef-476e-8182-f6d2ba4166a6"},
-		"aws turned off": {prepare: func(m *machine) { m.on(AWS); m.net.hosts[imds] = serve(status(403)) }, want: "firmware ec2f0a5c-1111-2222-3333-444455556666"},
-		"aws hangs":      {prepare: func(m *machine) { m.on(AWS); m.net.silent(imds) }, wantErr: "which instance this is"},
-		"no name": {prepare: func(m *machine) { m.on(GCP); m.net.hosts[imds] = serve(wrongName) },
+		"gcp":            {prepare: func(m *machine) { m.on(GCP); m.net.hosts[metadataAddress] = serve(google("")) }, want: "gcp 4520031799277581759"},
+		"azure":          {prepare: func(m *machine) { m.on(Azure); m.net.hosts[metadataAddress] = serve(microsoft("")) }, want: "azure 02aab8a4-74ef-476e-8182-f6d2ba4166a6"},
+		"aws turned off": {prepare: func(m *machine) { m.on(AWS); m.net.hosts[metadataAddress] = serve(status(403)) }, want: "firmware ec2f0a5c-1111-2222-3333-444455556666"},
+		"aws hangs":      {prepare: func(m *machine) { m.on(AWS); m.net.silent(metadataAddress) }, wantErr: "which instance this is"},
+		"no name": {prepare: func(m *machine) { m.on(GCP); m.net.hosts[metadataAddress] = serve(wrongName) },
 			wantErr: `"../../etc/passwd" is not the name of an instance`},
 		"board":         {prepare: func(m *machine) { m.dmi("sys_vendor", "Dell Inc.", "product_uuid", strings.ToUpper(board)) }, want: "firmware " + board},
 		"zeros":         {prepare: func(m *machine) { m.dmi("product_uuid", "00000000-0000-0000-0000-000000000000") }},
