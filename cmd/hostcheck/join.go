@@ -82,11 +82,7 @@ func newJoiner(report func(cluster.Status)) (*cluster.Joiner, node.Identity, err
 		}
 	}
 	o.JudgeBoot, o.JudgeRun = judge(control.StageBoot), judge(control.StageRun)
-	joiner, err := cluster.New(o)
-	if err != nil {
-		return nil, id, &exit{exitFail, err}
-	}
-	return joiner, id, nil
+	return cluster.New(o), id, nil
 }
 
 func printStatus(s cluster.Status) {

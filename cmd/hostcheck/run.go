@@ -41,10 +41,7 @@ func runAgent(ctx context.Context) error {
 	serverAddr := "https://127.0.0.1:" + own.apiPort
 	credentials := os.Getenv("CREDENTIALS_DIRECTORY")
 	session := agent.NewSession(credentials, node.IdentityPath, log)
-	serverAPI, member, err := agent.NewMember(credentials, serverAddr, session, log)
-	if err != nil {
-		return &exit{exitFail, err}
-	}
+	serverAPI, member := agent.NewMember(credentials, serverAddr, session, log)
 	// One memory for all runs: the server is not to be asked everything every half minute.
 	options := host.LiveOptions{API: serverAPI, Memory: &host.Memory{}, Digests: &host.Digests{}}
 	err = agent.Run(ctx, agent.Options{

@@ -141,11 +141,8 @@ func openHost(ctx context.Context, f verifyFlags, stage control.Stage) (host.Hos
 	options := host.LiveOptions{Root: f.root}
 	if stage == control.StageMember {
 		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-		api, member, err := agent.NewMember(os.Getenv("CREDENTIALS_DIRECTORY"), "https://127.0.0.1:"+thisNode(log).apiPort,
+		api, member := agent.NewMember(os.Getenv("CREDENTIALS_DIRECTORY"), "https://127.0.0.1:"+thisNode(log).apiPort,
 			agent.NewSession(os.Getenv("CREDENTIALS_DIRECTORY"), node.IdentityPath, log), log)
-		if err != nil {
-			return nil, nil, err
-		}
 		if member.HasToken() {
 			if err := member.Keep(ctx); err != nil {
 				log.Warn("facts of stage member stay pending", "error", err)

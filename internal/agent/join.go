@@ -104,11 +104,7 @@ func (a *Agent) startJoining(ctx context.Context) {
 	o.JudgeRun = a.runPasses
 	o.Report = a.joinIs
 	o.StateDir = a.StateDir
-	joiner, err := cluster.New(o)
-	if err != nil {
-		a.Log.ErrorContext(ctx, "cannot join", "error", err)
-		return
-	}
+	joiner := cluster.New(o)
 	a.joining = true
 	a.tasks.Go(func() { joiner.Run(ctx) })
 }

@@ -30,18 +30,15 @@ type member struct {
 
 // NewMember makes the client that judges stage member, and the way to keep its token alive. The server is believed when it shows
 // a certificate of the node's authorities.
-func NewMember(credentials, addr string, session *cluster.Session, log *slog.Logger) (*host.API, Member, error) {
+func NewMember(credentials, addr string, session *cluster.Session, log *slog.Logger) (*host.API, Member) {
 	m := readMaterial(credentials, log)
 	cas := m.cas
 	if cas == nil {
 		cas = x509.NewCertPool()
 	}
-	keeper, err := session.Keeper(addr, m.name, cas)
-	if err != nil {
-		return nil, nil, err
-	}
+	keeper := session.Keeper(addr, m.name, cas)
 	api := host.NewAPI(host.APIOptions{Address: addr, Authorities: cas, ServerName: m.name, Token: session})
-	return api, &member{api, session, keeper}, nil
+	return api, &member{api, session, keeper}
 }
 
 func (m *member) HasToken() bool                     { return m.session.Possible() }

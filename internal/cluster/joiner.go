@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/vault/api"
 	"golang.org/x/sys/unix"
 
 	"github.com/strongroom/strongroom/internal/node"
@@ -71,7 +71,7 @@ const (
 // Joiner brings one node into its cluster. Its methods are for one goroutine, but for Wake and Status.
 type Joiner struct {
 	Options
-	server *api.Client // the local one
+	server *client // the local one
 	marks  marks
 	wake   chan struct{}
 
@@ -80,7 +80,7 @@ type Joiner struct {
 }
 
 // New makes a joiner. Nothing is asked yet.
-func New(o Options) (*Joiner, error) {
+func New(o Options) *Joiner {
 	if o.Limits == (Limits{}) {
 		o.Limits = DefaultLimits
 	}
@@ -98,11 +98,8 @@ func New(o Options) (*Joiner, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(o.Identity.CA))
-	server, err := newServer(o.Local, trust{pool, o.LocalName, o.Certificate})
-	if err != nil {
-		return nil, err
-	}
-	return &Joiner{Options: o, server: server, marks: marks{o.StateDir}, wake: make(chan struct{}, 1)}, nil
+	server := newClient(o.Local, trust{pool, o.LocalName, o.Certificate})
+	return &Joiner{Options: o, server: server, marks: marks{o.StateDir}, wake: make(chan struct{}, 1)}
 }
 
 // Wanted reports whether node.hcl asks for a cluster of others.
@@ -360,10 +357,7 @@ func (j *Joiner) askLeader(ctx context.Context, p *pass) error {
 		// A login shows the node's certificate, so that this client has one.
 		t := p.leader.trust()
 		t.certificate = j.Certificate
-		var err error
-		if client, err = newServer(p.leader.address, t); err != nil {
-			return err
-		}
+		client = newClient(p.leader.address, t)
 	}
 	if err := j.Session.Keep(limited, client); err != nil && !j.Session.HasToken() {
 		if j.NonVoters {
@@ -447,7 +441,7 @@ func (j *Joiner) join(ctx context.Context, p *pass) (State, error) {
 	if p.nonVoter {
 		request["non_voter"] = true
 	}
-	_, err = j.server.Logical().WriteWithContext(limited, "sys/storage/raft/join", request)
+	err = j.server.ask(limited, http.MethodPost, "sys/storage/raft/join", nil, request, nil)
 	if err == nil {
 		j.Log.InfoContext(ctx, "the server has joined", "leader", p.leader.address, "non_voter", p.nonVoter)
 		return Unseal, nil
@@ -584,7 +578,8 @@ func (j *Joiner) standing(ctx context.Context, p *pass) (next State, voter bool,
 	i := slices.IndexFunc(members, func(m Member) bool { return m.ID == j.Identity.NodeID })
 	switch {
 	case i < 0:
-		return "", false, failed("", "the leader does not list this node (%s)", j.Identity.NodeID)
+		// OpenBao does not say of itself that it was removed.
+		return "", false, refuse("if it was removed: wipe the node's data partitions and bring it up with a new id", "the leader does not list this node (%s)", j.Identity.NodeID)
 	case members[i].Voter:
 		return Ready, true, nil
 	case j.NonVoters && !p.promoted:
@@ -600,7 +595,7 @@ func (j *Joiner) promote(ctx context.Context, p *pass) (State, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, changeTime)
 	defer cancel()
-	_, err := withToken(j.server, j.Session.Reveal()).Logical().WriteWithContext(limited, "sys/storage/raft/promote", map[string]any{"server_id": j.Identity.NodeID})
+	err := j.server.ask(limited, http.MethodPost, "sys/storage/raft/promote", j.Session.Reveal(), map[string]string{"server_id": j.Identity.NodeID}, nil)
 	// "Not a non-voter": it was promoted before this pass, and autopilot has not made it a voter yet.
 	if err != nil && !strings.Contains(words(err), "not a non-voter") {
 		return "", failed("give the agent's token the policy of docs/node.md", "cannot promote this node: %s", words(err))

@@ -3,23 +3,17 @@ package cluster
 import (
 	"context"
 	"crypto/x509"
-
-	"github.com/hashicorp/vault/api"
 )
 
 // Keeper keeps a session's token alive with one server.
 type Keeper struct {
 	session *Session
-	server  *api.Client
+	server  *client
 }
 
 // Keeper makes one for the server at this URL, which shows a certificate that is good for name.
-func (s *Session) Keeper(url, name string, authorities *x509.CertPool) (*Keeper, error) {
-	server, err := newServer(url, trust{authorities, name, s.certificate})
-	if err != nil {
-		return nil, err
-	}
-	return &Keeper{s, server}, nil
+func (s *Session) Keeper(url, name string, authorities *x509.CertPool) *Keeper {
+	return &Keeper{s, newClient(url, trust{authorities, name, s.certificate})}
 }
 
 // Keep sees to it that there is a token that lives on.

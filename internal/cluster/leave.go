@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -51,7 +52,7 @@ func (j *Joiner) token(ctx context.Context) error {
 func (j *Joiner) stepDown(ctx context.Context) (did string, err error) {
 	limited, cancel := context.WithTimeout(ctx, changeTime)
 	defer cancel()
-	if err := withToken(j.server, j.Session.Reveal()).Sys().StepDownWithContext(limited); err != nil {
+	if err := j.server.ask(limited, http.MethodPut, "sys/step-down", j.Session.Reveal(), nil, nil); err != nil {
 		return "", failed("give the agent's token the policy of docs/node.md", "cannot step down: %s", words(err))
 	}
 	var next seen
@@ -96,15 +97,15 @@ func (j *Joiner) Retire(ctx context.Context, riskQuorum bool, done func(string))
 	if err != nil {
 		return failed("give the agent's token the policy of docs/node.md", "cannot ask who is a member: %s", words(err))
 	}
-	state, err := withToken(j.server, j.Session.Reveal()).Sys().RaftAutopilotStateWithContext(ctx)
-	if err != nil || state == nil {
-		return failed("give the agent's token the policy of docs/node.md", "cannot ask autopilot how the cluster is")
+	var state autopilotAnswer
+	if err := j.server.ask(ctx, http.MethodGet, "sys/storage/raft/autopilot/state", j.Session.Reveal(), nil, &state); err != nil {
+		return failed("give the agent's token the policy of docs/node.md", "cannot ask autopilot how the cluster is: %s", words(err))
 	}
 	healthy := map[string]bool{}
-	for id, s := range state.Servers {
+	for id, s := range state.Data.Servers {
 		healthy[id] = s.Healthy
 	}
-	if r := canLose(j.Identity.NodeID, members, healthy, state.FailureTolerance); r != nil {
+	if r := canLose(j.Identity.NodeID, members, healthy, state.Data.Tolerance); r != nil {
 		if !riskQuorum {
 			return r
 		}
@@ -119,7 +120,7 @@ func (j *Joiner) Retire(ctx context.Context, riskQuorum bool, done func(string))
 	}
 	limited, cancel := context.WithTimeout(ctx, changeTime)
 	defer cancel()
-	_, err = withToken(j.server, j.Session.Reveal()).Logical().WriteWithContext(limited, "sys/storage/raft/remove-peer", map[string]any{"server_id": j.Identity.NodeID})
+	err = j.server.ask(limited, http.MethodPost, "sys/storage/raft/remove-peer", j.Session.Reveal(), map[string]string{"server_id": j.Identity.NodeID}, nil)
 	// The answer may be lost, since the server that hands it on is the one that is removed: what counts is what it says then.
 	said := err
 	err = until(ctx, removedTime, j.Limits.Pace, func(ctx context.Context) (bool, error) {

@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hashicorp/vault/api"
-
 	"github.com/strongroom/strongroom/internal/node"
 )
 
@@ -35,7 +33,7 @@ type problem struct {
 // proof is what is known of a candidate.
 type proof struct {
 	candidate
-	client  *api.Client
+	client  *client
 	says    seen
 	problem *problem
 }
@@ -60,10 +58,7 @@ func prove(ctx context.Context, c candidate, own local) proof {
 	if p.problem = shakeHands(ctx, at, t); p.problem != nil {
 		return p
 	}
-	if p.client, err = newServer(c.address, t); err != nil {
-		p.problem = &problem{err.Error(), "", true}
-		return p
-	}
+	p.client = newClient(c.address, t)
 	if p.says, err = look(ctx, p.client); err != nil {
 		p.problem = &problem{"does not answer as a server does: " + words(err), "is this the API's address?", false}
 		return p
@@ -76,7 +71,7 @@ func prove(ctx context.Context, c candidate, own local) proof {
 func (s seen) compare(own local) *problem {
 	switch {
 	case !s.initialized:
-		return &problem{"is not initialized", "", false}
+		return &problem{"is not initialized", "initialize the cluster, or take this address out of node.hcl or DNS", false}
 	case s.removed:
 		return &problem{"was removed from its cluster", "take it out of node.hcl or DNS", true}
 	case s.sealed:
@@ -95,7 +90,7 @@ func (s seen) compare(own local) *problem {
 	case older(own.version, s.version):
 		return &problem{fmt.Sprintf("runs %s, this node %s, which is older", s.version, own.version), "bake a new image of this node", true}
 	case !s.active && s.leader == "":
-		return &problem{"knows no active node", "", false}
+		return &problem{"knows no active node", "look at the cluster: has it a quorum?", false}
 	}
 	return nil
 }
@@ -209,7 +204,7 @@ func choose(ctx context.Context, id node.Identity, candidates []candidate, own l
 		default:
 			p := prove(ctx, next, own)
 			if p.problem == nil && !p.says.active {
-				p.problem = &problem{"is said to be the active node by " + standby.address + ", and says that it is not", "", false}
+				p.problem = &problem{"is said to be the active node by " + standby.address + ", and says that it is not", "look at the cluster: is there an election?", false}
 			}
 			all = append(all, p)
 			if p.problem == nil {

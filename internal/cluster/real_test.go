@@ -1,9 +1,6 @@
 package cluster
 
-import (
-	"fmt"
-	"testing"
-)
+import "testing"
 
 func forEachProduct(t *testing.T, test func(*testing.T, product)) {
 	for _, p := range products(t) {
@@ -52,6 +49,5 @@ func TestThreeNodesJoin(t *testing.T) {
 		if err := j.Once(t.Context()); err != nil || seen.names() != "gate api local listed ready" {
 			t.Errorf("%v: %s", err, seen.names())
 		}
-		fmt.Println(w.raft(first))
 	})
 }

@@ -5,11 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/vault/api"
 
 	"github.com/strongroom/strongroom/internal/node"
 )
@@ -81,7 +80,7 @@ func (s *Session) current() node.Secret {
 }
 
 // Keep sees to it that there is a token that lives on. The server is the one that is asked: any unsealed member will do.
-func (s *Session) Keep(ctx context.Context, client *api.Client) error {
+func (s *Session) Keep(ctx context.Context, client *client) error {
 	if !s.Possible() {
 		return ErrNoToken
 	}
@@ -109,7 +108,7 @@ func (s *Session) Forget() {
 	s.token = node.Secret{}
 }
 
-func (s *Session) login(ctx context.Context, client *api.Client, auth node.Auth) error {
+func (s *Session) login(ctx context.Context, client *client, auth node.Auth) error {
 	now := time.Now()
 	if now.Before(s.wait) {
 		return s.last
@@ -122,44 +121,50 @@ func (s *Session) login(ctx context.Context, client *api.Client, auth node.Auth)
 	return s.last
 }
 
-func (s *Session) tryLogin(ctx context.Context, client *api.Client, auth node.Auth) error {
+func (s *Session) tryLogin(ctx context.Context, client *client, auth node.Auth) error {
 	mount := strings.Trim(auth.Mount, "/")
-	secret, err := client.Logical().WriteWithContext(ctx, "auth/"+mount+"/login", map[string]any{"name": auth.Role})
+	var answer authAnswer
+	err := client.ask(ctx, http.MethodPost, "auth/"+mount+"/login", nil, map[string]string{"name": auth.Role}, &answer)
 	if err != nil {
 		return node.Hinted(fmt.Errorf("cannot log in by certificate at auth/%s as %s: %s", mount, auth.Role, words(err)),
 			"the role must exist, and name the authority and the names of this node's certificate: docs/join.md")
 	}
-	if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" {
+	if answer.Auth.Token == "" {
 		return fmt.Errorf("cannot log in by certificate at auth/%s: the answer has no token", mount)
 	}
-	s.token = node.NewSecret([]byte(secret.Auth.ClientToken))
-	s.live(secret.Auth)
+	s.token = node.NewSecret([]byte(answer.Auth.Token))
+	s.live(answer)
 	return nil
 }
 
+// authAnswer is that of a login and of a renewal.
+type authAnswer struct {
+	Auth struct {
+		Token     string `json:"client_token"`
+		Seconds   int64  `json:"lease_duration"`
+		Renewable bool   `json:"renewable"`
+	} `json:"auth"`
+}
+
 // live notes how long the token lives.
-func (s *Session) live(auth *api.SecretAuth) {
-	life := time.Duration(auth.LeaseDuration) * time.Second
+func (s *Session) live(a authAnswer) {
+	life := time.Duration(a.Auth.Seconds) * time.Second
 	now := time.Now()
 	s.ends, s.renew = time.Time{}, now.Add(renewNever)
 	if life > 0 {
 		s.ends = now.Add(life)
-		if auth.Renewable {
+		if a.Auth.Renewable {
 			s.renew = now.Add(life / 3)
 		}
 	}
 }
 
-func (s *Session) renewSelf(ctx context.Context, client *api.Client) error {
-	secret, err := withToken(client, s.current().Reveal()).Auth().Token().RenewSelfWithContext(ctx, 0)
-	if err != nil {
+func (s *Session) renewSelf(ctx context.Context, client *client) error {
+	var answer authAnswer
+	if err := client.ask(ctx, http.MethodPost, "auth/token/renew-self", s.current().Reveal(), map[string]string{}, &answer); err != nil {
 		s.renew = time.Now().Add(renewAgain)
 		return fmt.Errorf("cannot renew the agent's token: %w", err)
 	}
-	if secret == nil || secret.Auth == nil {
-		s.renew = time.Now().Add(renewNever)
-		return nil
-	}
-	s.live(secret.Auth)
+	s.live(answer)
 	return nil
 }
