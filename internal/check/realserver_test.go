@@ -25,6 +25,7 @@ import (
 	"github.com/strongroom/strongroom/internal/configure"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/node/nodetest"
 	"github.com/strongroom/strongroom/internal/resource"
 	"github.com/strongroom/strongroom/internal/server"
@@ -68,8 +69,8 @@ func startVault(t *testing.T, b *baseline.Baseline, change ...string) *realServe
 	api, cluster := freePort(t), freePort(t)
 	// The same file for the server and for the checks, but for where things lie on this machine.
 	config := strings.NewReplacer(append(change, `"[::]:8200"`, fmt.Sprintf(`"127.0.0.1:%d"`, api), `"[::]:8201"`, fmt.Sprintf(`"127.0.0.1:%d"`, cluster))...).
-		Replace(string(configure.ServerConfig(product, configure.Result{NodeID: "node-1", ClusterName: "prod-eu1",
-			APIAddr: "https://" + realName + ":8200", ClusterAddr: "https://127.0.0.1:8201"}, baked)))
+		Replace(string(configure.ServerConfig(product, node.Identity{NodeID: "node-1", ClusterName: "prod-eu1",
+			APIAddr: "https://" + realName + ":8200", ClusterAddr: "https://127.0.0.1:8201"}, node.Seal{}, baked)))
 	moved := strings.NewReplacer(`"/run/vault/`, `"`+run+`/`, `"/var/lib/vault"`, `"`+data+`"`, `127.0.0.1:8201`, fmt.Sprintf("127.0.0.1:%d", cluster)).Replace(config)
 	own := filepath.Join(t.TempDir(), "vault.hcl")
 	for path, content := range map[string]string{run + "/tls/tls.crt": string(cert), run + "/tls/tls.key": string(key),
