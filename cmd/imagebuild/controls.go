@@ -83,7 +83,7 @@ func writeControlsTable(w io.Writer, b *baseline.Baseline, parameters []baseline
 		fmt.Fprintln(w)
 		fmt.Fprintln(t, "PARAMETER\tVALUE\tTYPE\tVALUES\tDESCRIPTION")
 		for _, p := range parameters {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.Name, cmp.Or(b.Profile.Parameters[p.Name], "-"), p.Type, p.Values(), oneLine(p.Description))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.Name, cmp.Or(p.Shown(b.Profile.Parameters[p.Name]), "-"), p.Type, p.Values(), oneLine(p.Description))
 		}
 		if err := t.Flush(); err != nil {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ type profileFlags struct {
 	parameters   map[string]string
 	controls     []string
 	waivers      string
+	nodeCA       string
 }
 
 func (f *profileFlags) register(c *cobra.Command) {
@@ -27,6 +29,7 @@ func (f *profileFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.distribution, "distribution", "debian/trixie", "distribution that the image stands on")
 	c.Flags().StringToStringVar(&f.parameters, "set", nil, "`name=value` of a parameter, repeatable")
 	c.Flags().StringArrayVar(&f.controls, "controls", nil, "`file` with controls of your own, repeatable")
+	c.Flags().StringVar(&f.nodeCA, "node-config-ca", "", "`file` with the authorities of servers that may hand out node.hcl")
 	c.Flags().StringVar(&f.waivers, "waivers", "", "`file` with waivers")
 }
 
@@ -35,6 +38,18 @@ func (f *profileFlags) compile(c *cobra.Command) (*baseline.Baseline, *baseline.
 	server, platform, ok := strings.Cut(f.profile, "/")
 	if !ok {
 		return nil, nil, &usageError{c.CommandPath(), fmt.Errorf("profile %q is not a server and a platform, such as \"vault/vm\"", f.profile)}
+	}
+	parameters := f.parameters
+	if f.nodeCA != "" {
+		content, err := os.ReadFile(f.nodeCA)
+		if err != nil {
+			return nil, nil, fmt.Errorf("cannot read authorities: %w", err)
+		}
+		parameters = maps.Clone(parameters)
+		if parameters == nil {
+			parameters = map[string]string{}
+		}
+		parameters["node_config_ca"] = string(content)
 	}
 	catalogue, err := hardening.Load()
 	if err != nil {
@@ -48,7 +63,7 @@ func (f *profileFlags) compile(c *cobra.Command) (*baseline.Baseline, *baseline.
 		return nil, nil, err
 	}
 	b, err := catalogue.Compile(control.Profile{
-		Server: server, Platform: platform, Layout: "sealed", Distribution: f.distribution, Parameters: f.parameters,
+		Server: server, Platform: platform, Layout: "sealed", Distribution: f.distribution, Parameters: parameters,
 	})
 	if err != nil {
 		return nil, nil, &usageError{c.CommandPath(), fmt.Errorf("cannot compile the profile: %w", err)}

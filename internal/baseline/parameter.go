@@ -42,6 +42,7 @@ var ParameterTypes = []ParameterType{
 	{Name: "port", Values: "a port from 1024 to 65535", check: (*Parameter).checkPort},
 	{Name: "cidr_list", Values: "networks and addresses, separated by spaces", list: true, check: (*Parameter).checkNetworks},
 	{Name: "unit_list", Values: "names of systemd units, separated by spaces", list: true, check: (*Parameter).checkUnits},
+	{Name: "certificates", Values: "certificate authorities in PEM, or nothing", canonical: canonicalPEM, shown: shownPEM, check: (*Parameter).checkCertificates},
 }
 
 // ParameterType is one of them.
@@ -50,6 +51,9 @@ type ParameterType struct {
 	Values string // for people; empty for strings and numbers, whose parameters say it themselves
 	list   bool
 	check  func(p *Parameter, value string) error
+	// canonical and shown have forms of their own for a value that is no short text. Nil: as it is.
+	canonical func(value string) string
+	shown     func(value string) string
 }
 
 func (p *Parameter) kind() (ParameterType, error) {
@@ -245,12 +249,26 @@ func (p *Parameter) checkUnits(value string) error {
 // canonical is a value as it stands in the baseline: the entries of a list in one order and with one space between
 // them, so that the same choice gives the same bytes.
 func (p *Parameter) canonical(value string) string {
-	if t, err := p.kind(); err != nil || !t.list {
+	t, err := p.kind()
+	switch {
+	case err != nil:
+		return value
+	case t.canonical != nil:
+		return t.canonical(value)
+	case !t.list:
 		return value
 	}
 	entries := strings.Fields(value)
 	slices.Sort(entries)
 	return strings.Join(entries, " ")
+}
+
+// Shown is a value for a table.
+func (p *Parameter) Shown(value string) string {
+	if t, err := p.kind(); err == nil && t.shown != nil {
+		return t.shown(value)
+	}
+	return value
 }
 
 // portsApart refuses two parameters that name the same port: one of the two services could not listen.

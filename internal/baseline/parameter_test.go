@@ -61,6 +61,11 @@ func TestParameterTypes(t *testing.T) {
 		{baseline.Parameter{Type: "unit_list"}, "*.service", "with its type"},
 		{baseline.Parameter{Type: "unit_list"}, "../a.service", "with its type"},
 		{baseline.Parameter{Type: "unit_list"}, "a.service a.service", "twice"},
+		{baseline.Parameter{Type: "certificates"}, "", ""},
+		{baseline.Parameter{Type: "certificates"}, "/etc/ca.pem", "give the content of the file"},
+		{baseline.Parameter{Type: "certificates"}, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate 1: "},
+		{baseline.Parameter{Type: "certificates"}, "-----BEGIN CERTIFICATE-----\nAAAA\n", "broken PEM block"},
+		{baseline.Parameter{Type: "certificates"}, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", `type "PRIVATE KEY"`},
 		{baseline.Parameter{Type: "colour"}, "red", `type "colour" is not one of string, number`},
 	} {
 		c.parameter.Name = "thing"

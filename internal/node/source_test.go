@@ -453,7 +453,12 @@ func TestSourceURL(t *testing.T) {
 			m.must(os.Remove(filepath.Join(m.Root, URLAuthorityPath)))
 			onDisk(m, nodeHCL)
 		}, wantErr: "bake the image with node_config_ca"},
-		"broken authority": {prepare: func(m *machine) { lease(m, "2", option(url)); m.put(URLAuthorityPath, "x"); onDisk(m, nodeHCL) }, wantErr: "cannot use " + URLAuthorityPath},
+		"broken authority": {prepare: func(m *machine) {
+			lease(m, "2", option(url))
+			m.put(URLAuthorityPath, "-----BEGIN x")
+			onDisk(m, nodeHCL)
+		}, wantErr: "cannot use " + URLAuthorityPath},
+		"no authority baked": {prepare: func(m *machine) { lease(m, "2", option(url)); m.put(URLAuthorityPath, "# none\n\n") }, wantErr: "the image has no authority for it"},
 		"another authority": {prepare: func(m *machine) {
 			lease(m, "2", option(url))
 			other, _, _ := certificate(m.t, time.Now(), time.Now().Add(time.Hour), "config.example")

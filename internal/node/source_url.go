@@ -80,7 +80,7 @@ func (s *Sources) kernelURL() (rawURL string, given bool, err error) {
 
 func (s *Sources) urlAuthorities() (*x509.CertPool, error) {
 	pem, err := readLimited(s.path(URLAuthorityPath), maxPEMSize)
-	if isNotExist(err) {
+	if isNotExist(err) || err == nil && !bytes.Contains(pem, []byte("-----BEGIN")) {
 		return nil, Hinted(errors.New("the image has no authority for it"), "bake the image with node_config_ca, the certificate authorities of the servers that may say who a node is")
 	}
 	if err != nil {

@@ -40,7 +40,7 @@ const (
 func (b *Builder) ConfigSpec() hcldec.ObjectSpec { return b.config.FlatMapstructure().HCL2Spec() }
 
 // Prepare reads the configuration and reports everything that is wrong with it at once. It
-// reads the files of controls and waivers that the template names, touches nothing else, and may be called any number
+// reads the files of controls, waivers and authorities that the template names, touches nothing else, and may be called any number
 // of times.
 func (b *Builder) Prepare(raws ...any) (generatedVars, warnings []string, err error) {
 	b.config, b.plan = Config{}, plan{}

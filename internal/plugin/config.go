@@ -42,6 +42,9 @@ type Config struct {
 	Profile string `mapstructure:"profile"`
 	// Parameters of the profile, by name. `imagebuild controls` lists them with their defaults.
 	Parameters map[string]string `mapstructure:"parameters"`
+	// A PEM file with the certificate authorities of the servers that may hand a node its node.hcl over
+	// HTTPS. Without it no URL is believed. See docs/node-sources.md.
+	NodeConfigCA string `mapstructure:"node_config_ca"`
 	// Files with controls of your own, beside the catalogue's: baked and judged like those. See
 	// docs/catalogue.md.
 	SiteControls []string `mapstructure:"site_controls"`

@@ -55,6 +55,7 @@ type FlatConfig struct {
 	Packages            []string            `mapstructure:"packages" cty:"packages" hcl:"packages"`
 	Profile             *string             `mapstructure:"profile" cty:"profile" hcl:"profile"`
 	Parameters          map[string]string   `mapstructure:"parameters" cty:"parameters" hcl:"parameters"`
+	NodeConfigCA        *string             `mapstructure:"node_config_ca" cty:"node_config_ca" hcl:"node_config_ca"`
 	SiteControls        []string            `mapstructure:"site_controls" cty:"site_controls" hcl:"site_controls"`
 	Waivers             *string             `mapstructure:"waivers" cty:"waivers" hcl:"waivers"`
 	Hostcheck           *string             `mapstructure:"hostcheck" cty:"hostcheck" hcl:"hostcheck"`
@@ -95,6 +96,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"packages":                   &hcldec.AttrSpec{Name: "packages", Type: cty.List(cty.String), Required: false},
 		"profile":                    &hcldec.AttrSpec{Name: "profile", Type: cty.String, Required: false},
 		"parameters":                 &hcldec.AttrSpec{Name: "parameters", Type: cty.Map(cty.String), Required: false},
+		"node_config_ca":             &hcldec.AttrSpec{Name: "node_config_ca", Type: cty.String, Required: false},
 		"site_controls":              &hcldec.AttrSpec{Name: "site_controls", Type: cty.List(cty.String), Required: false},
 		"waivers":                    &hcldec.AttrSpec{Name: "waivers", Type: cty.String, Required: false},
 		"hostcheck":                  &hcldec.AttrSpec{Name: "hostcheck", Type: cty.String, Required: false},

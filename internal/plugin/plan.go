@@ -180,7 +180,7 @@ func (c *Config) compile(load func() (*baseline.Catalogue, error), product serve
 		return
 	}
 	compiled, err := catalogue.Compile(control.Profile{
-		Server: serverID, Platform: platform, Layout: layout, Distribution: distribution, Parameters: c.withDigest(p.spec.Binaries[0].SHA256, wrong),
+		Server: serverID, Platform: platform, Layout: layout, Distribution: distribution, Parameters: c.withAuthority(c.withDigest(p.spec.Binaries[0].SHA256, wrong), wrong),
 	})
 	if errors.Is(err, baseline.ErrStatedTwice) {
 		wrong.add("site_controls", "%w", err) // our own never do

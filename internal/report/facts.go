@@ -2,8 +2,10 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // name is what a person calls the machine; an image that was never booted has its image's name.
@@ -35,7 +37,11 @@ func (d *Document) facts() []property {
 		all = append(all, property{"guide", d.Source.Name + ", revision of " + d.Source.Revision})
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Profile.Parameters)) {
-		all = append(all, property{"parameter." + name, d.Profile.Parameters[name]})
+		value := d.Profile.Parameters[name]
+		if lines := strings.Count(value, "\n"); lines > 0 {
+			value = fmt.Sprintf("%d lines, in the baseline", lines) // certificates
+		}
+		all = append(all, property{"parameter." + name, value})
 	}
 	all = append(all, property{"tool", d.Tool.Name + " " + d.Tool.Version})
 	all = slices.DeleteFunc(all, func(p property) bool { return p.value == "" })
