@@ -204,9 +204,9 @@ func TestPrometheusAndStatsD(t *testing.T) {
 		`hostcheck_node_info{node_id="i-1",cluster="prod",seal="transit"}`: "1",
 		`hostcheck_checks{severity="must",status="pass"}`:                  "1",
 	})
-	sent("hostcheck.verdict.pass:1.000000|g")
-	sent("hostcheck.gate_open:1.000000|g")
-	sent("hostcheck.join_state.prove:1.000000|g")
+	sent("hostcheck.verdict.pass:1|g")
+	sent("hostcheck.gate_open:1|g")
+	sent("hostcheck.join_state.prove:1|g")
 
 	verdicts.Lock()
 	m.host = check.Fail
@@ -216,8 +216,8 @@ func TestPrometheusAndStatsD(t *testing.T) {
 		`hostcheck_check_status{check="memory-swap-off",hostcheck_check_status="fail"}`: "1",
 		`hostcheck_checks{severity="must",status="fail"}`:                               "1",
 	})
-	sent("hostcheck.verdict.fail:1.000000|g")
-	sent("hostcheck.checks.must.fail:1.000000|g")
+	sent("hostcheck.verdict.fail:1|g")
+	sent("hostcheck.checks.must.fail:1|g")
 }
 
 // TestPromtool has Prometheus' own linter read the page, in the format that it asks for.

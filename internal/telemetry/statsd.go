@@ -2,13 +2,15 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
+	"strings"
 	"time"
 
 	metrics "github.com/hashicorp/go-metrics"
-	"github.com/hashicorp/go-metrics/datadog"
 )
 
 // StatsD says where figures are sent by UDP, with the names of Vault's telemetry stanza.
@@ -27,12 +29,23 @@ const pushInterval = 10 * time.Second
 // Push sends the figures at each change and every ten seconds, until the context ends. A receiver that is not there
 // costs nothing but a line in the log.
 func (e *Exporter) Push(ctx context.Context, o StatsD, log *slog.Logger) {
-	p := &pusher{exporter: e, options: o, log: log}
-	defer p.stop()
+	p := &pusher{exporter: e}
+	for _, r := range []*receiver{newReceiver(o, false), newReceiver(o, true)} {
+		if r != nil {
+			p.receivers = append(p.receivers, r)
+			defer r.sink.close()
+		}
+	}
 	tick := time.NewTicker(pushInterval)
 	defer tick.Stop()
 	for {
+		for _, r := range p.receivers {
+			r.sink.tags = tags(o.DogStatsDTags, e.node.Load())
+		}
 		p.send()
+		for _, r := range p.receivers {
+			r.flush(ctx, log)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -42,82 +55,59 @@ func (e *Exporter) Push(ctx context.Context, o StatsD, log *slog.Logger) {
 	}
 }
 
-// pusher sends to the receivers that could be set up.
+// pusher sends to receivers.
 type pusher struct {
-	exporter *Exporter
-	options  StatsD
-	log      *slog.Logger
-	statsd   *metrics.Metrics
-	dog      *metrics.Metrics
-	trouble  string // with the receiver's name, as it was told
-	sent     uint64 // runs whose duration has been sent
+	exporter  *Exporter
+	receivers []*receiver
+	sent      uint64 // runs whose duration has been sent
 }
 
-// connect sets up what is not set up yet. StatsD's sink resolves its name by itself and again and again; DogStatsD's
-// does it once, and is made when that works.
-func (p *pusher) connect() []*metrics.Metrics {
+// receiver is one address that figures are sent to. go-metrics makes their names as it makes those of Vault's figures.
+type receiver struct {
+	*metrics.Metrics
+	sink    *packets
+	trouble string // as it was told
+}
+
+// newReceiver gives nil where there is no address.
+func newReceiver(o StatsD, dog bool) *receiver {
+	sink := &packets{address: o.StatsDAddress, dog: dog}
+	if dog {
+		sink.address = o.DogStatsDAddr
+	}
+	if sink.address == "" {
+		return nil
+	}
 	config := metrics.DefaultConfig("hostcheck")
-	if p.options.MetricsPrefix != "" {
-		config.ServiceName = p.options.MetricsPrefix + ".hostcheck"
+	if o.MetricsPrefix != "" {
+		config.ServiceName = o.MetricsPrefix + ".hostcheck"
 	}
-	config.EnableHostname = !p.options.DisableHostname
+	config.EnableHostname = !o.DisableHostname
+	config.EnableHostnameLabel = dog && !o.DisableHostname
 	config.EnableRuntimeMetrics = false
-	if p.statsd == nil && p.options.StatsDAddress != "" {
-		sink, err := metrics.NewStatsdSinkWithLogger(p.options.StatsDAddress, &sinkLog{log: p.log})
-		p.statsd = p.made(config, sink, err)
-	}
-	if p.dog == nil && p.options.DogStatsDAddr != "" {
-		sink, err := datadog.NewDogStatsdSink(p.options.DogStatsDAddr, config.HostName)
-		if err == nil {
-			sink.SetTags(p.tags())
-			if !p.options.DisableHostname {
-				sink.EnableHostNamePropagation()
-			}
-		}
-		p.dog = p.made(config, sink, err)
-	}
-	return slices.DeleteFunc([]*metrics.Metrics{p.statsd, p.dog}, func(m *metrics.Metrics) bool { return m == nil })
+	m, _ := metrics.New(config, sink) // it has no error to give
+	return &receiver{Metrics: m, sink: sink}
 }
 
-func (p *pusher) made(config *metrics.Config, sink metrics.MetricSink, err error) *metrics.Metrics {
-	if err == nil {
-		var m *metrics.Metrics
-		if m, err = metrics.New(config, sink); err == nil {
-			return m
-		}
+// flush tells a trouble once, and again after it has been another. A receiver that is away does not make each packet fail.
+func (r *receiver) flush(ctx context.Context, log *slog.Logger) {
+	err := r.sink.flush(ctx)
+	if err == nil || ctx.Err() != nil {
+		return
 	}
-	if text := err.Error(); text != p.trouble {
-		p.trouble = text
-		p.log.Warn("cannot send figures yet", "error", err)
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		err = fmt.Errorf("%s: %w", op.Op, op.Err) // without the local port, which is another each time
 	}
-	return nil
-}
-
-// tags are the operator's, and what tells nodes apart: a verdict without its node is worth little.
-func (p *pusher) tags() []string {
-	tags := slices.Clone(p.options.DogStatsDTags)
-	if n := p.exporter.node.Load(); n != nil {
-		tags = append(tags, "cluster:"+n.Cluster, "node_id:"+n.ID)
-	}
-	return tags
-}
-
-func (p *pusher) stop() {
-	for _, m := range []*metrics.Metrics{p.statsd, p.dog} {
-		if m != nil {
-			m.Shutdown()
-		}
+	if err.Error() != r.trouble {
+		r.trouble = err.Error()
+		log.Warn("figures cannot be sent", "receiver", r.sink.address, "error", err)
 	}
 }
 
 // send gives the receivers counts, not one line for each control: StatsD has no labels, and its servers pay for each name.
 func (p *pusher) send() {
-	receivers := p.connect()
-	if len(receivers) == 0 {
-		return
-	}
 	gauge := func(name string, value float64, labels ...metrics.Label) {
-		for _, m := range receivers {
+		for _, m := range p.receivers {
 			// Of 64 bits: a time in 32 would be minutes off.
 			m.SetPrecisionGaugeWithLabels([]string{name}, value, slices.Clone(labels))
 		}
@@ -130,7 +120,7 @@ func (p *pusher) send() {
 		}
 	}
 	for check, n := range e.drift.take() {
-		for _, m := range receivers {
+		for _, m := range p.receivers {
 			m.IncrCounterWithLabels([]string{"drift"}, float32(n), []metrics.Label{{Name: "check", Value: check}})
 		}
 	}
@@ -147,7 +137,7 @@ func (p *pusher) send() {
 	gauge("last_run_timestamp_seconds", seconds(d.Started))
 	if runs := e.runs.Load(); runs != p.sent {
 		p.sent = runs
-		for _, m := range receivers {
+		for _, m := range p.receivers {
 			m.AddSample([]string{"run_duration"}, float32(d.Seconds*1000)) // StatsD's timers are in milliseconds
 		}
 	}
@@ -166,20 +156,11 @@ func (p *pusher) send() {
 
 func days(d time.Duration) float64 { return d.Hours() / 24 }
 
-// sinkLog tells a trouble once, and again after it has been another.
-type sinkLog struct {
-	log  *slog.Logger
-	last string
-}
-
-func (l *sinkLog) Warn(msg string, args ...any)  { l.tell(msg, args) }
-func (l *sinkLog) Error(msg string, args ...any) { l.tell(msg, args) }
-
-func (l *sinkLog) tell(msg string, args []any) {
-	text := fmt.Sprint(append([]any{msg}, args...)...)
-	if text == l.last {
-		return
+// tags are the operator's, and what tells nodes apart: a verdict without its node is worth little.
+func tags(operator []string, n *Node) string {
+	all := slices.Clone(operator)
+	if n != nil {
+		all = append(all, "cluster:"+clean(n.Cluster), "node_id:"+clean(n.ID))
 	}
-	l.last = text
-	l.log.Warn("the StatsD receiver takes nothing", args...)
+	return strings.Join(all, ",")
 }

@@ -96,15 +96,15 @@ func TestStatsD(t *testing.T) {
 	e := telemetry.NewExporter(telemetry.Build{})
 	e.SetNode(telemetry.Node{ID: "i-1", Cluster: "prod"})
 	push(t, e, telemetry.StatsD{StatsDAddress: plain.addr(), DogStatsDAddr: dog.addr(), DogStatsDTags: []string{"env:test"}, DisableHostname: true}, quiet)
-	plain.wants(t, "hostcheck.gate_open:0.000000|g")
+	plain.wants(t, "hostcheck.gate_open:0|g")
 
 	e.Show(document(nil)) // the gate's: ssh-absent passes
 	e.SetJoin(telemetry.Join{State: "waiting", States: []string{"waiting", "ready"}})
 	e.SetGate(true)
 	e.SetTLSExpiry("node", time.Now().Add(230*time.Hour))
-	plain.wants(t, "hostcheck.verdict.fail:1.000000|g", "hostcheck.verdict.pass:0.000000|g", "hostcheck.last_run_timestamp_seconds:1700000000.500000|g",
-		"hostcheck.gate_open:1.000000|g", "hostcheck.join_state.waiting:1.000000|g", "hostcheck.join_state.ready:0.000000|g",
-		"hostcheck.checks.must.fail:1.000000|g", "hostcheck.checks.should.unknown:1.000000|g", "hostcheck.checks.should.fail:0.000000|g")
+	plain.wants(t, "hostcheck.verdict.fail:1|g", "hostcheck.verdict.pass:0|g", "hostcheck.last_run_timestamp_seconds:1700000000.5|g",
+		"hostcheck.gate_open:1|g", "hostcheck.join_state.waiting:1|g", "hostcheck.join_state.ready:0|g",
+		"hostcheck.checks.must.fail:1|g", "hostcheck.checks.should.unknown:1|g", "hostcheck.checks.should.fail:0|g")
 	if plain.has("hostcheck.run_duration") {
 		t.Error("the run of another process is timed")
 	}
@@ -112,11 +112,11 @@ func TestStatsD(t *testing.T) {
 		d.Controls[2].Outcome = control.Fail
 		d.Controls[0].Waiver = &report.Waiver{Owner: "o", Expires: time.Now().Add(36 * time.Hour)}
 	}), false)
-	plain.wants(t, "hostcheck.drift.ssh-absent:1.000000|c", "hostcheck.run_duration:20.000000|ms", "hostcheck.checks.must.fail:2.000000|g")
+	plain.wants(t, "hostcheck.drift.ssh-absent:1|c", "hostcheck.run_duration:20|ms", "hostcheck.checks.must.fail:2|g")
 	const tags = "|#env:test,cluster:prod,node_id:i-1"
 	dog.wants(t, "hostcheck.verdict:1|g"+tags+",verdict:fail", "hostcheck.verdict:0|g"+tags+",verdict:pass", "hostcheck.gate_open:1|g"+tags,
 		"hostcheck.join_state:1|g"+tags+",state:waiting", "hostcheck.checks:2|g"+tags+",severity:must,status:fail",
-		"hostcheck.drift:1|c"+tags+",check:ssh-absent", "hostcheck.run_duration:20.000000|ms"+tags, "hostcheck.last_run_timestamp_seconds:1700000000.5|g"+tags)
+		"hostcheck.drift:1|c"+tags+",check:ssh-absent", "hostcheck.run_duration:20|ms"+tags, "hostcheck.last_run_timestamp_seconds:1700000000.5|g"+tags)
 	for _, prefix := range []string{"hostcheck.waiver_days_left.memory-swap-off:1.", "hostcheck.tls_days_left.node:9."} {
 		if !plain.has(prefix) {
 			t.Errorf("nothing begins with %s", prefix)
@@ -137,7 +137,7 @@ func TestStatsD(t *testing.T) {
 func TestStatsDNames(t *testing.T) {
 	r := newReceiver(t)
 	push(t, telemetry.NewExporter(telemetry.Build{}), telemetry.StatsD{StatsDAddress: r.addr(), MetricsPrefix: "acme", DisableHostname: true}, quiet)
-	r.wants(t, "acme.hostcheck.gate_open:0.000000|g")
+	r.wants(t, "acme.hostcheck.gate_open:0|g")
 
 	named := newReceiver(t)
 	push(t, telemetry.NewExporter(telemetry.Build{}), telemetry.StatsD{StatsDAddress: named.addr()}, quiet)
@@ -172,7 +172,7 @@ func TestStatsDReceiverIsAway(t *testing.T) {
 		mu.Lock()
 		told := text.String()
 		mu.Unlock()
-		if strings.Contains(told, "takes nothing") && strings.Contains(told, "no-such-host.invalid") {
+		if strings.Contains(told, addr) && strings.Contains(told, "no-such-host.invalid") {
 			break
 		}
 		if time.Now().After(deadline) {
