@@ -88,8 +88,9 @@ func TestPowerCutWhileJoining(t *testing.T) {
 			j, seen := m.joiner(m.identity(first), w.withRoot)
 			cut := make(chan struct{})
 			ctx, cancel := context.WithCancel(t.Context())
+			var once atomic.Bool
 			seen.on = func(s Status) {
-				if s.State == Join {
+				if s.State == Join && once.CompareAndSwap(false, true) {
 					time.AfterFunc(after*time.Millisecond, func() { m.kill(); cancel(); close(cut) })
 				}
 			}
