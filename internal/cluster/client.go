@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -95,13 +96,17 @@ func (c *client) ask(ctx context.Context, method, path string, token []byte, in,
 	if len(token) > 0 {
 		request.Header.Set("X-Vault-Token", string(bytes.TrimSpace(token)))
 	}
+	path, _, _ = strings.Cut(path, "?")
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return err
+		var where *url.Error // the whole URL again
+		if errors.As(err, &where) {
+			err = where.Err
+		}
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	defer answer.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
-	path, _, _ = strings.Cut(path, "?")
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", path, err)

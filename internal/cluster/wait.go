@@ -28,11 +28,16 @@ func sleep(ctx context.Context, d time.Duration) error {
 func until(ctx context.Context, limit, pace time.Duration, ask func(context.Context) (yes bool, err error)) error {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	var last error
 	for slowest := 8 * pace; ; pace = min(pace*5/4, slowest) {
 		yes, err := ask(limited)
 		if yes {
 			return err
 		}
+		if limited.Err() != nil && last != nil {
+			err = last // a question that was cut short says nothing
+		}
+		last = err
 		if sleep(limited, pace) != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
