@@ -78,7 +78,8 @@ type Agent struct {
 	complain once      // about a gate that cannot be opened
 	trouble  once      // with the agent's token
 	unknown  once      // who the node is
-	joining  bool
+	joiner   *cluster.Joiner
+	passed   bool // the last judgement
 	named    named
 	access   telemetry.Access           // to the port
 	judgeNow chan chan *report.Document // the joiner asks for stage run

@@ -89,7 +89,7 @@ func JoinOptions(id node.Identity, product server.Product, addr, credentials str
 // startJoining begins to bring the node into its cluster, once: the running host has passed for the first time. A node
 // without a join block is left alone.
 func (a *Agent) startJoining(ctx context.Context) {
-	if a.joining || a.Identity == "" {
+	if a.joiner != nil || a.Identity == "" {
 		return
 	}
 	id, err := ReadIdentity(a.Identity)
@@ -105,7 +105,7 @@ func (a *Agent) startJoining(ctx context.Context) {
 	o.Report = a.joinIs
 	o.StateDir = a.StateDir
 	joiner := cluster.New(o)
-	a.joining = true
+	a.joiner = joiner
 	a.tasks.Go(func() { joiner.Run(ctx) })
 }
 

@@ -41,9 +41,14 @@ func (a *Agent) tick(ctx context.Context) time.Duration {
 	case serverErr == nil && server.running():
 		a.enter(running)
 		d := a.judge(ctx, a.stage(ctx))
-		if d != nil && d.Verdict == check.Pass && open {
+		passes := d != nil && d.Verdict == check.Pass
+		if passes && open {
 			a.startJoining(ctx)
 		}
+		if passes && !a.passed && a.joiner != nil {
+			a.joiner.Wake()
+		}
+		a.passed = passes
 		if (d == nil || d.Verdict != check.Pass) && a.settling() {
 			return settleInterval // memory is not locked yet, a port is not open yet
 		}

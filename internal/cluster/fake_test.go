@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -294,5 +295,34 @@ func TestRunAndWake(t *testing.T) {
 	alone.Run(t.Context())
 	if alone.Status().State != Off || len(own.asked) != asked {
 		t.Errorf("%+v", alone.Status())
+	}
+}
+
+// A pass that ends where the last one ended is no news: the reason stays what is shown, and is not mixed with the states on the way.
+func TestRepeatedFailureIsNoNews(t *testing.T) {
+	own, leader, id := pair(t)
+	leader.answers["sys/seal-status"] = object{"type": "awskms"}
+	var told []State
+	j := joinerOf(t, own, id, func(o *Options) { o.Report = func(s Status) { told = append(told, s.State) } })
+	for range 3 {
+		if err := j.Once(t.Context()); err == nil {
+			t.Fatal("it joined")
+		}
+	}
+	if got := told[len(told)-1]; got != Refused || len(told) > 10 {
+		t.Errorf("%d reports: %q", len(told), told)
+	}
+	n := len(told)
+	_ = j.Once(t.Context())
+	if len(told) != n {
+		t.Errorf("news: %q", told[n:])
+	}
+	// It comes further, and ends elsewhere.
+	leader.answers["sys/seal-status"] = object{"type": "transit"}
+	own.answers["sys/storage/raft/join"] = "cluster already has state"
+	_ = j.Once(t.Context())
+	// The leader is news too.
+	if got := fmt.Sprint(slices.Compact(told[n:])); got != "[refused judge join refused]" {
+		t.Errorf("news: %s", got)
 	}
 }

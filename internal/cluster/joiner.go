@@ -74,6 +74,8 @@ type Joiner struct {
 	server *client // the local one
 	marks  marks
 	wake   chan struct{}
+	at     State // where this pass is
+	stuck  State // where the last pass ended in vain
 
 	mu     sync.Mutex
 	status Status
@@ -147,6 +149,7 @@ func (j *Joiner) Once(ctx context.Context) error {
 		}
 		if next == Ready {
 			j.enter(Ready, "")
+			j.stuck = ""
 			return nil
 		}
 		state = next
@@ -216,23 +219,38 @@ func (j *Joiner) update(change func(*Status)) {
 	}
 }
 
+// enter goes on to a state. A pass that repeats one that ended in vain is not news until it comes further: what is shown
+// stays the reason why it ended.
 func (j *Joiner) enter(state State, reason string) {
+	j.at = state
+	if j.repeats() {
+		return
+	}
 	j.update(func(s *Status) { s.State, s.Reason, s.Hint = state, reason, "" })
 }
 
+func (j *Joiner) repeats() bool {
+	return j.stuck != "" && j.at != Ready && slices.Index(States, j.at) <= slices.Index(States, j.stuck)
+}
+
+// end shows why a pass ended in vain. Where people are waited for, that stays the state.
 func (j *Joiner) end(err error) error {
 	r := asRefusal(err)
 	state := Failed
-	if r.Final {
+	switch {
+	case r.Final:
 		state = Refused
+	case j.at == NoneYet, j.at == Unseal:
+		state = j.at
 	}
+	j.stuck = j.at
 	j.update(func(s *Status) { s.State, s.Reason, s.Hint = state, r.Reason, r.hint })
 	return r
 }
 
 // say gives the reason for a wait.
 func (j *Joiner) say(err error) {
-	if err == nil {
+	if err == nil || j.repeats() {
 		return
 	}
 	r := asRefusal(err)
@@ -313,7 +331,7 @@ func (j *Joiner) find(ctx context.Context, p *pass) (State, error) {
 			j.say(err)
 			return false, err
 		}
-		if j.Status().State == Find {
+		if j.at == Find {
 			j.enter(Prove, "")
 		}
 		leader, all := choose(ctx, j.Identity, candidates, own)
@@ -329,10 +347,13 @@ func (j *Joiner) find(ctx context.Context, p *pass) (State, error) {
 		refusal := verdict(all)
 		if nobodyIsInitialized(all) {
 			refusal = failed("initialize the first node (operator init); this one never does", "there is no cluster yet: %s", refusal.Reason)
-			j.update(func(s *Status) { s.State, s.Reason, s.Hint = NoneYet, refusal.Reason, refusal.hint })
+			j.at = NoneYet
+			j.say(refusal)
+			j.update(func(s *Status) { s.State = NoneYet })
 			return false, refusal
 		}
-		j.update(func(s *Status) { s.State, s.Reason, s.Hint = Prove, refusal.Reason, refusal.hint })
+		j.enter(Prove, refusal.Reason)
+		j.say(refusal)
 		return refusal.Final, refusal
 	})
 	if err != nil {
