@@ -279,7 +279,7 @@ func gateRefuses(err error) *Refusal {
 
 // api waits for the local server.
 func (j *Joiner) api(ctx context.Context, p *pass) (State, error) {
-	err := until(ctx, j.Limits.API, j.Limits.Pace, func(ctx context.Context) (bool, error) {
+	err := until(ctx, j.Limits.API, j.Limits.Pace, 8*j.Limits.Pace, func(ctx context.Context) (bool, error) {
 		var err error
 		if p.own, err = look(ctx, j.server); err != nil {
 			err = failed("is the server's unit running? journalctl has its log", "the local server does not answer at %s: %s", j.Local, words(err))
@@ -321,7 +321,7 @@ func (j *Joiner) find(ctx context.Context, p *pass) (State, error) {
 	if own.seal == "" {
 		own.seal = j.Identity.Seal
 	}
-	err := until(ctx, j.Limits.Leader, 5*j.Limits.Pace, func(ctx context.Context) (bool, error) {
+	err := until(ctx, j.Limits.Leader, 5*j.Limits.Pace, 40*j.Limits.Pace, func(ctx context.Context) (bool, error) {
 		candidates, lookup := find(ctx, j.Identity, j.Resolver, j.Discover)
 		if len(candidates) == 0 {
 			if lookup == nil {
@@ -432,7 +432,7 @@ func (j *Joiner) judge(ctx context.Context, _ *pass) (State, error) {
 
 // passesRun judges stage run, until it passes or the time is over: memory is locked and ports are opened a moment after the start.
 func (j *Joiner) passesRun(ctx context.Context) error {
-	return until(ctx, j.Limits.Listed, 5*j.Limits.Pace, func(ctx context.Context) (bool, error) {
+	return until(ctx, j.Limits.Listed, 5*j.Limits.Pace, 40*j.Limits.Pace, func(ctx context.Context) (bool, error) {
 		if err := j.JudgeRun(ctx); err != nil {
 			err := gateRefuses(err)
 			j.say(err)
@@ -505,7 +505,8 @@ func joinRefusal(said string) *Refusal {
 // unseal waits for the seal's service, or for people.
 func (j *Joiner) unseal(ctx context.Context, p *pass) (State, error) {
 	lost := false
-	err := until(ctx, j.Limits.Unseal, j.Limits.Pace, func(ctx context.Context) (bool, error) {
+	// A server with a seal that unseals by itself tries every five seconds: what is asked of it costs a millisecond.
+	err := until(ctx, j.Limits.Unseal, j.Limits.Pace/2, j.Limits.Pace, func(ctx context.Context) (bool, error) {
 		own, err := look(ctx, j.server)
 		switch {
 		case err != nil:
@@ -544,7 +545,7 @@ func (j *Joiner) unseal(ctx context.Context, p *pass) (State, error) {
 // server hears from an active node.
 func (j *Joiner) listed(ctx context.Context, p *pass) (State, error) {
 	var next State
-	err := until(ctx, j.Limits.Listed, j.Limits.Pace, func(ctx context.Context) (bool, error) {
+	err := until(ctx, j.Limits.Listed, j.Limits.Pace/2, 5*j.Limits.Pace, func(ctx context.Context) (bool, error) {
 		own, err := look(ctx, j.server)
 		switch {
 		case err != nil:

@@ -56,7 +56,7 @@ func (j *Joiner) stepDown(ctx context.Context) (did string, err error) {
 		return "", failed("give the agent's token the policy of docs/node.md", "cannot step down: %s", words(err))
 	}
 	var next seen
-	err = until(ctx, stepDownTime, j.Limits.Pace, func(ctx context.Context) (bool, error) {
+	err = until(ctx, stepDownTime, j.Limits.Pace, j.Limits.Pace, func(ctx context.Context) (bool, error) {
 		var err error
 		if next, err = look(ctx, j.server); err != nil {
 			return false, err
@@ -123,7 +123,7 @@ func (j *Joiner) Retire(ctx context.Context, riskQuorum bool, done func(string))
 	err = j.server.ask(limited, http.MethodPost, "sys/storage/raft/remove-peer", j.Session.Reveal(), map[string]string{"server_id": j.Identity.NodeID}, nil)
 	// The answer may be lost, since the server that hands it on is the one that is removed: what counts is what it says then.
 	said := err
-	err = until(ctx, removedTime, j.Limits.Pace, func(ctx context.Context) (bool, error) {
+	err = until(ctx, removedTime, j.Limits.Pace, j.Limits.Pace, func(ctx context.Context) (bool, error) {
 		now, err := look(ctx, j.server)
 		if err != nil {
 			return false, err

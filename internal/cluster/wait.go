@@ -23,13 +23,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// until asks again and again, less often with time, until the answer is yes, the question fails for good or the time
+// until asks again and again, less often with time but not less often than slowest, until the answer is yes, the question fails for good or the time
 // is over. Then it gives what the last answer was: nil only after a yes.
-func until(ctx context.Context, limit, pace time.Duration, ask func(context.Context) (yes bool, err error)) error {
+func until(ctx context.Context, limit, pace, slowest time.Duration, ask func(context.Context) (yes bool, err error)) error {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var last error
-	for slowest := 8 * pace; ; pace = min(pace*5/4, slowest) {
+	for ; ; pace = min(pace*5/4, slowest) {
 		yes, err := ask(limited)
 		if yes {
 			return err
