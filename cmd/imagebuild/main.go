@@ -93,6 +93,7 @@ one. Both render the same catalogue: the same profile gives the same bytes every
   imagebuild overlay --output overlay.tar       the files that hardening adds, as a tar
   packer build packer/local.pkr.hcl             bake an image
   imagebuild prove --image out/image            boot it, and show what the node reports
+  imagebuild lab up --image out/image           boot three, and let them become a cluster
   imagebuild report --format html --output report.html out/image/report.json`,
 		Version:       buildVersion,
 		SilenceErrors: true,
@@ -108,7 +109,7 @@ one. Both render the same catalogue: the same profile gives the same bytes every
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("imagebuild {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
-	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand(), newReportCommand())
+	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand(), newLabCommand(), newReportCommand())
 	return root
 }
 

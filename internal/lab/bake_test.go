@@ -213,3 +213,12 @@ func testLog() *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
+
+func vaultProduct(t testing.TB) server.Product {
+	t.Helper()
+	product, err := server.Find("vault")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return product
+}

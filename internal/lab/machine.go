@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -227,27 +226,15 @@ func (m *Machine) spawn(ctx context.Context, arguments []string) (control net.Co
 	cmd.Stderr = &m.stderr
 	cmd.ExtraFiles = []*os.File{controlEnd, framesEnd} // monitorDescriptor, networkDescriptor
 	cmd.WaitDelay = 5 * time.Second
-	// The machine dies with the lab, even when the lab is killed. The signal is sent when the
-	// thread that started the process ends, and Go ends idle threads whose goroutine was
-	// locked; so the goroutine below keeps its thread until QEMU has ended.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error, 1)
-	go func() {
-		defer close(m.done)
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			m.exitErr = cmd.Wait()
+	if err := startMortal(cmd, func(err error) {
+		m.exitErr = err
+		close(m.done)
+	}); err != nil {
+		close(m.done)
+		control.Close()
+		if errors.Is(err, exec.ErrNotFound) {
+			return nil, fmt.Errorf("%w\nhint: install what is missing with `make deps`", err)
 		}
-	}()
-	switch err := <-started; {
-	case errors.Is(err, exec.ErrNotFound):
-		control.Close()
-		return nil, fmt.Errorf("%w\nhint: install what is missing with `make deps`", err)
-	case err != nil:
-		control.Close()
 		return nil, fmt.Errorf("cannot start QEMU: %w", err)
 	}
 	return control, nil

@@ -4,7 +4,6 @@ package lab
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -117,28 +116,13 @@ func becomeCluster(t *testing.T, node *Node) (key, token string) {
 	})
 	must(err)
 	must(sys.EnableAuthWithOptionsWithContext(ctx, "userpass", &vault.EnableAuthOptions{Type: "userpass"}))
-	must(sys.PutPolicyWithContext(ctx, "strongroom-agent", agentPolicy(t)))
+	must(sys.PutPolicyWithContext(ctx, "strongroom-agent", agentPolicy))
 	secret, err := client.Auth().Token().CreateOrphanWithContext(ctx, &vault.TokenCreateRequest{
 		Period: "72h", Policies: []string{"strongroom-agent"}, NoDefaultPolicy: true, DisplayName: "strongroom-agent",
 	})
 	must(err)
 	must(client.Auth().Token().RevokeSelfWithContext(ctx, ""))
 	return key, secret.Auth.ClientToken
-}
-
-// agentPolicy is the policy that the documentation tells operators to write.
-func agentPolicy(t *testing.T) string {
-	t.Helper()
-	text, err := os.ReadFile("../../docs/node.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, begun := strings.Cut(string(text), "```hcl\n# strongroom-agent:")
-	policy, _, ended := strings.Cut(rest, "```")
-	if !begun || !ended {
-		t.Fatal("docs/node.md has no policy of the agent")
-	}
-	return "#" + policy
 }
 
 // awaitStage waits for a report of a stage. The first ones may see a server that has not settled yet.
