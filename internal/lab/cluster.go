@@ -28,6 +28,7 @@ type ClusterOptions struct {
 	// Boots is how many nodes boot at once; default all with KVM, and one for each processor of the host without.
 	Boots   int
 	Timeout time.Duration // of a boot to its verdict, and of a join; default 15 minutes
+	Blocks  []string      // further blocks of every node's node.hcl
 	// Prepare may change what a node is given: for tests of what goes wrong.
 	Prepare func(name string, given []Credential) ([]Credential, error) `json:"-"`
 	// Disks names other images for some nodes, by name: disk.raw or disk.qcow2.
@@ -175,7 +176,7 @@ func (c *Cluster) blocks() []string {
 	if c.transit != nil {
 		blocks = append(blocks, c.transit.block())
 	}
-	return blocks
+	return append(blocks, c.options.Blocks...)
 }
 
 // Up boots every node, initialises the first whose verdict is pass, and waits until every other one that passes has

@@ -276,10 +276,11 @@ func (c *Cluster) AwaitMembers(ctx context.Context, names ...string) error {
 		missing, err := c.missing(waiting, names)
 		if err == nil && len(missing) == 0 {
 			state, err := c.Autopilot(waiting)
-			if err == nil && state.Healthy {
+			// It looks every two seconds, and may not have counted a new voter yet.
+			if err == nil && state.Healthy && len(state.Voters) >= len(names) {
 				return nil
 			}
-			missing = []string{"autopilot: healthy"}
+			missing = []string{"a healthy autopilot"}
 		}
 		if text := strings.Join(missing, ", "); text != said {
 			said = text

@@ -94,11 +94,16 @@ func (e *Exporter) serveHealth(w http.ResponseWriter, r *http.Request, probes Pr
 		return
 	}
 	state := health.state()
-	if err := e.joined(); err != nil && state.servable {
+	err = e.joined()
+	switch {
+	case err == nil:
+		answer(w, query.code(state), state.name)
+	case state.servable:
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
+	default:
+		// The reason of a refusal has hardly another way off the node: nobody can log in.
+		answer(w, query.code(state), state.name+"; "+err.Error())
 	}
-	answer(w, query.code(state), state.name)
 }
 
 func (e *Exporter) verified(probes Probes) error {

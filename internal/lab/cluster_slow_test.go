@@ -1,0 +1,284 @@
+//go:build boot && slow
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	vault "github.com/hashicorp/vault/api"
+
+	"github.com/strongroom/strongroom/internal/node"
+)
+
+var allThree = []string{"node-1", "node-2", "node-3"}
+
+// TestClusterSurvives: the leader's power is cut while somebody writes, it comes back, and a node is replaced.
+func TestClusterSurvives(t *testing.T) {
+	c := newCluster(t, ClusterOptions{Nodes: 3, Seal: SealTransit})
+	ctx := bringUp(t, c)
+	requireReady(t, ctx, c, allThree...)
+	t.Run("the leader dies without a warning", func(t *testing.T) { loseLeader(t, ctx, c) })
+	t.Run("a node is replaced", func(t *testing.T) { replaceNode(t, ctx, c) })
+}
+
+// newLeaderWithin is how soon another node leads. An emulated one is slower than that by the factor of its emulation; the
+// bound is Raft's own and holds for both.
+const newLeaderWithin = 15 * time.Second
+
+func loseLeader(t *testing.T, ctx context.Context, c *Cluster) {
+	if err := clientOf(t, c, "node-1").Sys().MountWithContext(ctx, "writes", &vault.MountInput{Type: "kv"}); err != nil {
+		t.Fatal(err)
+	}
+	leader := leaderOf(t, ctx, c)
+	before := idsOf(t, ctx, c)
+	writing, stop := context.WithCancel(ctx)
+	defer stop()
+	written := make(chan []int)
+	go func() { written <- writeUntil(writing, c) }()
+	time.Sleep(5 * time.Second)
+	if err := c.Kill(leader); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	for {
+		next, err := c.leader(ctx)
+		if err == nil && next != leader {
+			t.Logf("%s leads after %.1f s", next, time.Since(killed).Seconds())
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("no other leader: %v", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if took := time.Since(killed); took > newLeaderWithin {
+		t.Errorf("another node leads after %s, want %s", took, newLeaderWithin)
+	}
+	time.Sleep(10 * time.Second) // and is written to
+	stop()
+	acknowledged := <-written
+	if err := c.Start(ctx, leader); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AwaitMembers(ctx, allThree...); err != nil {
+		t.Fatal(err)
+	}
+	requireReady(t, ctx, c, allThree...)
+	requirePeers(t, ctx, c, allThree...)
+	if after := idsOf(t, ctx, c); after[leader] != before[leader] {
+		t.Errorf("%s had the id %s and has %s", leader, before[leader], after[leader])
+	}
+	client := clientOf(t, c, leader)
+	for _, i := range acknowledged {
+		secret, err := client.Logical().ReadWithContext(ctx, fmt.Sprintf("writes/%d", i))
+		if err != nil || secret == nil {
+			t.Fatalf("write %d of %d was acknowledged and is lost: %v", i, len(acknowledged), err)
+		}
+	}
+	t.Logf("%d writes were acknowledged, and none is lost", len(acknowledged))
+	if len(acknowledged) < 10 {
+		t.Errorf("only %d writes", len(acknowledged))
+	}
+}
+
+// writeUntil writes one entry after the other, on whichever node takes it, and returns those that were acknowledged.
+func writeUntil(ctx context.Context, c *Cluster) (acknowledged []int) {
+	for i := 0; ctx.Err() == nil; i++ {
+		if c.ask(ctx, func(ctx context.Context, client *vault.Client) error {
+			_, err := client.Logical().WriteWithContext(ctx, fmt.Sprintf("writes/%d", i), map[string]any{"value": i})
+			return err
+		}) == nil {
+			acknowledged = append(acknowledged, i)
+		}
+	}
+	return acknowledged
+}
+
+func replaceNode(t *testing.T, ctx context.Context, c *Cluster) {
+	const name = "node-2"
+	before := idsOf(t, ctx, c)
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Add(1)
+	fewest := len(allThree)
+	go func() {
+		defer watch.Done()
+		for watching.Err() == nil {
+			var state struct {
+				Servers map[string]struct{ Healthy bool }
+			}
+			// What could not be asked was not seen: the leader may change hands.
+			if c.ask(watching, func(ctx context.Context, client *vault.Client) error {
+				return read(ctx, client, "sys/storage/raft/autopilot/state", &state)
+			}) == nil {
+				healthy := 0
+				for _, s := range state.Servers {
+					if s.Healthy {
+						healthy++
+					}
+				}
+				fewest = min(fewest, healthy)
+			}
+			time.Sleep(pace)
+		}
+	}()
+	err := c.Replace(ctx, name)
+	if err == nil {
+		err = c.AwaitMembers(ctx, allThree...)
+	}
+	stop()
+	watch.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireReady(t, ctx, c, allThree...)
+	requirePeers(t, ctx, c, allThree...)
+	if after := idsOf(t, ctx, c); after[name] == before[name] {
+		t.Errorf("%s still has the id %s", name, before[name])
+	}
+	if fewest < 2 {
+		t.Errorf("only %d healthy nodes at some moment", fewest)
+	}
+}
+
+func (c *Cluster) leader(ctx context.Context) (string, error) {
+	peers, err := c.Peers(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, m := range c.members {
+		if p, ok := m.peerOf(peers); ok && p.Leader {
+			return m.name, nil
+		}
+	}
+	return "", errors.New("nobody leads")
+}
+
+func leaderOf(t *testing.T, ctx context.Context, c *Cluster) string {
+	t.Helper()
+	name, err := c.leader(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func idsOf(t *testing.T, ctx context.Context, c *Cluster) map[string]string {
+	t.Helper()
+	peers, err := c.Peers(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]string{}
+	for _, m := range c.members {
+		if p, ok := m.peerOf(peers); ok {
+			ids[m.name] = p.NodeID
+		}
+	}
+	return ids
+}
+
+// TestClusterRefuses: nodes that cannot join, each for another reason, say why and are no members.
+func TestClusterRefuses(t *testing.T) {
+	other, err := NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What is wrong with each, and the words of the reason.
+	want := map[string]string{
+		"node-2": "not good for", // it looks for a name that the leader's certificate does not have
+		"node-3": "authority",    // another authority's
+		"node-4": "clock",        // its time server is an hour ahead
+		"node-5": "answer",       // the addresses of its leaders are nobody's
+	}
+	var c *Cluster
+	c = newCluster(t, ClusterOptions{Nodes: 5, Seal: SealTransit, Prepare: func(name string, given []Credential) ([]Credential, error) {
+		change := func(old, new string) {
+			for i, credential := range given {
+				if credential.Name == node.CredentialConfig {
+					given[i].Value = node.NewSecret([]byte(strings.ReplaceAll(string(credential.Value.Reveal()), old, new)))
+				}
+			}
+		}
+		switch name {
+		case "node-2":
+			change("    address = \"https://node-1.lab:8200\"\n", "    address = \"https://node-1.lab:8200\"\n    server_name = \"vault.example.net\"\n")
+		case "node-3":
+			m, err := c.member(name)
+			if err != nil {
+				return nil, err
+			}
+			foreign, err := other.Credentials(identityOf(m.lease, c.services, c.blocks()...))
+			if err != nil {
+				return nil, err
+			}
+			// Its seal is believed, or its server would not even start.
+			foreign = append(foreign, Credential{"strongroom.seal.ca", node.NewSecret(c.CA())})
+			foreign = append(foreign, given[len(given)-1])
+			given = foreign
+			change(`ca         = "credential:`+node.CredentialCA+`"`, `ca         = "credential:strongroom.seal.ca"`)
+		case "node-5":
+			change(".lab:8200\"\n  }", ".nowhere.lab:8200\"\n  }")
+			change("https://node-1.nowhere.lab", "https://10.0.2.120")
+		}
+		return given, nil
+	}})
+	skewed, err := c.Network().Lease("node-4", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Network().SetClock(skewed, time.Hour)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*clusterTimeout)
+	defer cancel()
+	up := make(chan error, 1)
+	upping, stop := context.WithCancel(ctx)
+	go func() { up <- c.Up(upping) }()
+	defer func() {
+		stop()
+		<-up
+	}()
+	for name, reason := range want {
+		m, err := c.member(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, page := "", ""
+		for ctx.Err() == nil {
+			if n := m.running(); n != nil && c.Keys().RootToken != "" {
+				_, body, err := n.Get(ctx, c.services.Telemetry, "/healthz")
+				metrics, err2 := n.Metrics(ctx)
+				if err == nil && err2 == nil {
+					state, page = stateSet(metrics, "hostcheck_join_state"), string(body)
+					if (state == "refused" || state == "failed") && strings.Contains(page, reason) {
+						break
+					}
+				}
+			}
+			time.Sleep(pace)
+		}
+		t.Logf("%s: %s: %s", name, state, strings.TrimSpace(page))
+		if !strings.Contains(page, reason) {
+			t.Errorf("%s: the join is at %q and says %q; want %q", name, state, page, reason)
+		}
+	}
+	requirePeers(t, ctx, c, "node-1")
+}
+
+// TestClusterPowerCuts cuts the power of a joining node at five points of its join. Each ends in a correct member.
+func TestClusterPowerCuts(t *testing.T) {
+	c := newCluster(t, ClusterOptions{Nodes: 3, Seal: SealTransit, Timeout: 20 * time.Minute})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
+	defer cancel()
+	if err := c.Up(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{"gate", "prove", "judge", "unseal", "listed"} {
+		t.Run(state, func(t *testing.T) { replaceAndCut(t, ctx, c, "node-3", state, allThree) })
+	}
+}
