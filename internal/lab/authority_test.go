@@ -2,12 +2,14 @@ package lab
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/lab/network"
 	"github.com/strongroom/strongroom/internal/node"
 )
 
@@ -23,6 +25,23 @@ func TestCredentials(t *testing.T) {
 	}, []string{"127.0.0.1", "10.0.2.65", "node-1.lab", "localhost"}, time.Now())
 	if err != nil || len(warnings) > 0 {
 		t.Errorf("TLS material: %v %v", warnings, err)
+	}
+}
+
+// A node of a cluster is told where the others are, how to log in, and what seals it.
+func TestClusterConfig(t *testing.T) {
+	c := &Cluster{services: Services{}.orUsual(), transit: &transit{}, options: ClusterOptions{Blocks: []string{"telemetry {\n  statsd_address = \"10.0.2.3:8125\"\n}\n"}}}
+	for i := range 3 {
+		c.members = append(c.members, &member{lease: &network.Lease{Name: fmt.Sprintf("node-%d", i+1), Address: network.Machines.Addr().Next()}})
+	}
+	text := identityOf(c.members[0].lease, c.services, c.blocks()...).config()
+	config, err := node.Parse(node.CredentialConfig, []byte(text), node.Image{Server: "vault", ClusterPort: PortRaft})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if len(config.Join.Leaders) != 3 || config.Join.Leaders[2].Address != "https://node-3.lab:8200" || config.Seal.Type != SealTransit ||
+		config.Auth == nil || config.Auth.Role != agentRole {
+		t.Errorf("%+v", config)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/image"
 	"github.com/strongroom/strongroom/internal/lab/network"
+	"github.com/strongroom/strongroom/internal/node"
 )
 
 // ClusterOptions say what cluster to make.
@@ -64,9 +65,12 @@ type Cluster struct {
 
 // Keys are the secrets of a cluster of the lab, made when its first node was initialised.
 type Keys struct {
-	RootToken string `json:"root_token"`
-	UnsealKey string `json:"unseal_key,omitempty"` // base64; with a shamir seal
+	RootToken node.Secret
+	UnsealKey node.Secret // base64; with a shamir seal
 }
+
+// made tells whether there are any.
+func (k Keys) made() bool { return len(k.RootToken.Reveal()) > 0 }
 
 // NewCluster prepares a cluster: nothing boots yet. Its machines live until Close or the end of ctx.
 func NewCluster(ctx context.Context, o ClusterOptions) (_ *Cluster, err error) {
@@ -314,8 +318,9 @@ func (c *Cluster) Close() error {
 	c.cancel()
 	var failures []error
 	for _, m := range c.members {
-		if m.running() != nil {
-			failures = append(failures, m.end((*Node).Kill))
+		var down *DownError
+		if err := m.end((*Node).Kill); err != nil && !errors.As(err, &down) {
+			failures = append(failures, err)
 		}
 	}
 	c.tending.Wait()

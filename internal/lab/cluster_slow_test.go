@@ -250,7 +250,7 @@ func TestClusterRefuses(t *testing.T) {
 		}
 		state, page := "", ""
 		for ctx.Err() == nil {
-			if n := m.running(); n != nil && c.Keys().RootToken != "" {
+			if n := m.running(); n != nil && c.Keys().made() {
 				_, body, err := n.Get(ctx, c.services.Telemetry, "/healthz")
 				metrics, err2 := n.Metrics(ctx)
 				if err == nil && err2 == nil {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	vault "github.com/hashicorp/vault/api"
+
+	"github.com/strongroom/strongroom/internal/node"
 )
 
 // agentPolicy is the policy of the agents, as docs/node.md has it.
@@ -44,7 +46,7 @@ func (c *Cluster) Client(name string) (*vault.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.SetToken(c.Keys().RootToken)
+	client.SetToken(string(c.Keys().RootToken.Reveal()))
 	return client, nil
 }
 
@@ -70,9 +72,9 @@ func (c *Cluster) initialise(ctx context.Context, m *member) error {
 	if err != nil {
 		return fmt.Errorf("cannot initialise %s: %w", m.name, err)
 	}
-	keys := Keys{RootToken: answer.RootToken}
+	keys := Keys{RootToken: node.NewSecret([]byte(answer.RootToken))}
 	if c.transit == nil {
-		keys.UnsealKey = answer.KeysB64[0]
+		keys.UnsealKey = node.NewSecret([]byte(answer.KeysB64[0]))
 	}
 	c.mu.Lock()
 	c.keys = keys
@@ -85,7 +87,7 @@ func (c *Cluster) initialise(ctx context.Context, m *member) error {
 	}()
 	waiting, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	client.SetToken(keys.RootToken)
+	client.SetToken(answer.RootToken)
 	if err := awaitLead(waiting, client); err != nil {
 		return fmt.Errorf("%s does not become the leader: %w", m.name, err)
 	}
@@ -119,7 +121,7 @@ func wait(ctx context.Context, pause time.Duration, last error) error {
 
 // tend unseals every node that asks for it, as the holders of the key do: with a shamir seal, after each boot.
 func (c *Cluster) tend() {
-	key := c.Keys().UnsealKey
+	key := string(c.Keys().UnsealKey.Reveal())
 	if key == "" {
 		return
 	}
@@ -179,7 +181,7 @@ func (c *Cluster) isOpenBao() bool { return strings.HasPrefix(c.manifest.Profile
 
 // Peers is what the cluster's leader says about its members. Any node that is up and hears the leader is asked.
 func (c *Cluster) Peers(ctx context.Context) ([]Peer, error) {
-	if c.Keys().RootToken == "" {
+	if !c.Keys().made() {
 		return nil, errNoCluster
 	}
 	var data struct {
@@ -201,7 +203,7 @@ type Autopilot struct {
 
 // Autopilot asks the cluster's leader.
 func (c *Cluster) Autopilot(ctx context.Context) (Autopilot, error) {
-	if c.Keys().RootToken == "" {
+	if !c.Keys().made() {
 		return Autopilot{}, errNoCluster
 	}
 	var state Autopilot

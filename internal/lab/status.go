@@ -47,7 +47,7 @@ const (
 func (c *Cluster) Status(ctx context.Context) Status {
 	s := Status{
 		Image: c.manifest.Name + " " + c.manifest.Version, Seal: c.options.Seal,
-		Initialised: c.Keys().RootToken != "", Nodes: make([]NodeStatus, len(c.members)),
+		Initialised: c.Keys().made(), Nodes: make([]NodeStatus, len(c.members)),
 	}
 	peers, err := c.Peers(ctx)
 	known := err == nil

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -58,7 +59,7 @@ func Up(ctx context.Context, command []string, dir string, o lab.ClusterOptions,
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the lab's supervisor has ended: %w", err)
+		return nil, fmt.Errorf("the lab's supervisor has ended (%w), and the lab with it\nhint: %s may say why; `imagebuild lab down` removes what is left", err, filepath.Join(dir, logName))
 	}
 	if last.Status != nil {
 		if err := json.NewEncoder(conn).Encode(request{Verb: "stay"}); err != nil {

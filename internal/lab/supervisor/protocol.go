@@ -72,7 +72,7 @@ type sinks struct {
 	writers map[io.Writer]struct{}
 }
 
-func newSinks(first io.Writer) *sinks { return &sinks{writers: map[io.Writer]struct{}{first: {}}} }
+func newSinks() *sinks { return &sinks{writers: map[io.Writer]struct{}{}} }
 
 func (s *sinks) Write(p []byte) (int, error) {
 	s.mu.Lock()

@@ -109,8 +109,11 @@ func serve(o order, make Make, up *bufio.Reader, out *lines) (err error) {
 		return fmt.Errorf("cannot write the lab's log: %w", err)
 	}
 	defer logFile.Close()
-	s.hear = newSinks(logFile)
-	s.log = slog.New(slog.NewTextHandler(s.hear, &slog.HandlerOptions{ReplaceAttr: withoutLevel}))
+	s.hear = newSinks()
+	s.log = slog.New(slog.NewMultiHandler(
+		slog.NewTextHandler(logFile, nil),
+		slog.NewTextHandler(s.hear, &slog.HandlerOptions{ReplaceAttr: withoutTime}), // for who waits for it
+	))
 	listener, err := s.state.listen()
 	if err != nil {
 		return err
@@ -184,9 +187,9 @@ func (s *server) up(ctx context.Context, up *bufio.Reader, out *lines) error {
 // lookTimeout bounds a look at all nodes.
 const lookTimeout = 30 * time.Second
 
-// withoutLevel leaves the level of ordinary lines out.
-func withoutLevel(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && a.Key == slog.LevelKey && a.Value.String() == slog.LevelInfo.String() {
+// withoutTime leaves the clock out, and the level of ordinary lines.
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey && a.Value.String() == slog.LevelInfo.String()) {
 		return slog.Attr{}
 	}
 	return a
@@ -272,7 +275,7 @@ func (s *server) heal(name string) error {
 func (s *server) environment(ctx context.Context) (Reply, error) {
 	looking, stop := context.WithTimeout(ctx, lookTimeout)
 	defer stop()
-	e := &Environment{CA: filepath.Join(s.state.dir, caName), Token: s.lab.Keys().RootToken}
+	e := &Environment{CA: filepath.Join(s.state.dir, caName), Token: string(s.lab.Keys().RootToken.Reveal())}
 	for _, n := range s.lab.Status(looking).Nodes {
 		if n.API != "" && (e.Address == "" || n.Role == "leader") {
 			e.Address = "https://" + n.API

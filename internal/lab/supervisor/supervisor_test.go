@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/lab"
+	"github.com/strongroom/strongroom/internal/node"
 )
 
 // The test program is the supervisor too, of a lab without machines.
@@ -91,7 +92,7 @@ func (f *fake) Names() []string        { return []string{"node-1", "node-2"} }
 func (f *fake) Cut(name string) error  { return f.set(name, true) }
 func (f *fake) Heal(name string) error { return f.set(name, false) }
 func (f *fake) Kill(name string) error { return &lab.DownError{Name: name} }
-func (f *fake) Keys() lab.Keys         { return lab.Keys{RootToken: "root"} }
+func (f *fake) Keys() lab.Keys         { return lab.Keys{RootToken: node.NewSecret([]byte("root"))} }
 func (f *fake) CA() []byte             { return []byte("an authority") }
 func (f *fake) Close() error           { return nil }
 func (f *fake) Start(_ context.Context, name string) error {
@@ -319,7 +320,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add([]byte(`{"verb":"kill","node":"node-1"}` + "\n"))
 	f.Add([]byte("{}"))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		s := &server{lab: &fake{cut: map[string]bool{}}, state: &state{dir: "/nowhere"}, cancel: func(error) {}, hear: newSinks(io.Discard)}
+		s := &server{lab: &fake{cut: map[string]bool{}}, state: &state{dir: "/nowhere"}, cancel: func(error) {}, hear: newSinks()}
 		f := s.lab.(*fake)
 		f.o.Log = slog.New(slog.DiscardHandler)
 		var out bytes.Buffer
