@@ -19,7 +19,7 @@ func TestAgentPolicy(t *testing.T) {
 	_, rest, begun := strings.Cut(string(text), "```hcl\n# strongroom-agent:")
 	policy, _, ended := strings.Cut(rest, "```")
 	if !begun || !ended || agentPolicy != "# strongroom-agent:"+policy {
-		t.Error("internal/lab/strongroom-agent.hcl is not the policy of docs/node.md")
+		t.Error("internal/lab/strongroom-agent.hcl is not the policy of docs/node.md: run make generate")
 	}
 }
 

@@ -20,6 +20,10 @@ path "sys/storage/raft/autopilot/state" {
 path "auth/token/renew-self" {
   capabilities = ["update"]
 }
+# The server's own metrics, at the agent's /metrics/server.
+path "sys/metrics" {
+  capabilities = ["read"]
+}
 # Joining and leaving: who is a member, and this node's own steps. Vault's policies cannot say "only your own id":
 # whoever has this token can remove any member. Without the last three, hostcheck neither steps down nor retires a node.
 path "sys/storage/raft/configuration" {
