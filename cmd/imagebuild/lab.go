@@ -106,6 +106,9 @@ looked at: see "lab status", "lab log NODE".`,
 			case status == nil:
 				return err
 			}
+			if unfit := status.Unfit(); err == nil && len(unfit) > 0 {
+				err = fmt.Errorf("the verdict of %s is not pass\nhint: see its report, or `imagebuild lab log %s`", strings.Join(unfit, ", "), unfit[0])
+			}
 			return errors.Join(lab.WriteStatus(c.OutOrStdout(), *status), err)
 		},
 	}

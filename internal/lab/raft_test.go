@@ -43,6 +43,16 @@ func TestStateSet(t *testing.T) {
 	}
 }
 
+func TestUnfit(t *testing.T) {
+	s := Status{Nodes: []NodeStatus{
+		{Name: "node-1", State: stateRunning, Verdict: "pass at member"}, {Name: "node-2", State: stateRunning, Verdict: "fail at boot"},
+		{Name: "node-3", State: stateOff}, {Name: "node-4", State: stateBooting},
+	}}
+	if got := strings.Join(s.Unfit(), " "); got != "node-2 node-4" {
+		t.Errorf("unfit: %s", got)
+	}
+}
+
 func TestWriteStatus(t *testing.T) {
 	var b bytes.Buffer
 	if err := WriteStatus(&b, Status{

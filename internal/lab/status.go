@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"text/tabwriter"
+
+	"github.com/strongroom/strongroom/internal/check"
 )
 
 // Status is what a lab is, as far as the lab can see it.
@@ -33,6 +35,17 @@ type NodeStatus struct {
 	API     string `json:"api,omitempty"`    // on the host's loopback
 	Report  string `json:"report,omitempty"` // URL
 	Console string `json:"console"`          // file
+}
+
+// Unfit names the nodes that run and whose verdict is not pass.
+func (s Status) Unfit() []string {
+	var names []string
+	for _, n := range s.Nodes {
+		if n.State != stateOff && !strings.HasPrefix(n.Verdict, string(check.Pass)+" ") {
+			names = append(names, n.Name)
+		}
+	}
+	return names
 }
 
 // States of a node.
