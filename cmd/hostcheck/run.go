@@ -32,6 +32,9 @@ the server, Vault or OpenBao as the baseline says, when it passes; and judges th
 }
 
 func runAgent(ctx context.Context) error {
+	// What lives is small, and each judgement leaves some megabytes of garbage: collected twice as often, they cost 2 MiB less of
+	// memory and some hundredths of a percent of a processor.
+	debug.SetGCPercent(50)
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	watchdog, err := telemetry.Watchdog()
 	if err != nil {
