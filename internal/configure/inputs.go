@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/node"
 )
@@ -20,8 +21,13 @@ type inputs struct {
 	basicAuth map[string]string
 }
 
+// readTimeout is for all references: units of a boot have a minute and a half, of which the search for node.hcl may take a third.
+const readTimeout = 40 * time.Second
+
 // read reads every reference, and reports all that cannot be read together.
 func (o Options) read(ctx context.Context, config *node.Config) (inputs, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	var in inputs
 	reader := o.reader()
 	material, err := reader.Material(ctx, config.TLS)
