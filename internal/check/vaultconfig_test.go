@@ -74,7 +74,6 @@ func TestBrokenVaultConfigurationClosesTheGate(t *testing.T) {
 		"a key of the cloud":               {control: "vault-config-secretless", new_: "seal \"awskms\" {\n access_key = \"AKIAIOSFODNN7EXAMPLE\"\n secret_key = \"wJalrXUtnFEMI\"\n}", secret: "wJalrXUtnFEMI"},
 		"a seal that believes anybody":     {control: "vault-seal-authenticated", new_: "seal \"transit\" {\n tls_skip_verify = \"true\"\n}"},
 		"a seal in the clear":              {control: "vault-seal-authenticated", new_: "seal \"transit\" {\n address = \"http://10.0.0.1:8200\"\n}"},
-		"a seal's token in a variable":     {control: "vault-seal-authenticated", new_: "seal \"transit\" {\n token = \"env://TOKEN\"\n}"},
 		"a PIN":                            {control: "vault-config-secretless", new_: "seal \"pkcs11\" {\n pin = \"4711\"\n}", secret: "4711"},
 		"a secret in a string of several": {control: "vault-config-secretless", secret: "wJalrXUtnFEMI",
 			new_: `cloud_auto_join = "provider=aws tag_key=vault secret_access_key=wJalrXUtnFEMI"`},

@@ -168,3 +168,28 @@ func TestSealFile(t *testing.T) {
 		})
 	}
 }
+
+// Whatever a file of a seal holds, the server gets one line, or 32 bytes, or nothing.
+func FuzzSealFile(f *testing.F) {
+	for _, seed := range []string{"hvs.token\n", "a\nb", "\xff", strings.Repeat("0f", 32), "0123456789abcdef0123456789abcde\n", "{}"} {
+		f.Add([]byte(seed))
+	}
+	path := filepath.Join(f.TempDir(), "f")
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []node.Content{node.ContentLine, node.ContentKey, node.ContentJSON, node.ContentCertificates, node.ContentPrivateKey} {
+			got, err := node.Reader{}.SealFile(t.Context(), node.SealFile{Option: "o", Reference: node.Reference("file:" + path), Content: c})
+			value := got.Reveal()
+			switch {
+			case err != nil && len(value) > 0:
+				t.Fatalf("content %d: a value beside %v", c, err)
+			case err == nil && c == node.ContentLine && (len(value) == 0 || bytes.ContainsAny(value, "\r\n\x00")):
+				t.Fatalf("a line that is none: %q", value)
+			case err == nil && c == node.ContentKey && len(value) != 44:
+				t.Fatalf("a key of %d characters", len(value))
+			}
+		}
+	})
+}
