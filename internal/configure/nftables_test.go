@@ -51,13 +51,7 @@ func TestNftables(t *testing.T) {
 
 	var ruleset strings.Builder
 	ruleset.WriteString("table inet strongroom {\n")
-	for _, s := range configure.Sets(node.Firewall{}) {
-		kind := "ipv4_addr"
-		if s.IPv6 {
-			kind = "ipv6_addr"
-		}
-		fmt.Fprintf(&ruleset, "  set %s {\n type %s\n flags interval\n auto-merge\n }\n", s.Name, kind)
-	}
+	ruleset.WriteString(declarations())
 	ruleset.WriteString("  chain input {\n type filter hook input priority filter\n policy drop\n tcp dport 8200 ip saddr @api_clients4 accept\n }\n}\n")
 	load := exec.Command(nft, "-f", "-")
 	load.Stdin = strings.NewReader(ruleset.String())
