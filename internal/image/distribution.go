@@ -43,8 +43,8 @@ var bakeOnly = []string{
 	"adduser", "apparmor", "apt", "busybox", "cpio", "dbus", "dbus-bin", "dbus-daemon", "dbus-session-bus-common", "dbus-system-bus-common",
 	"debconf", "debian-archive-keyring", "debianutils", "diffutils", "dpkg", "dracut-core", "dracut-install", "gcc-12-base",
 	"gcc-14-base", "init-system-helpers", "initramfs-tools", "initramfs-tools-bin", "initramfs-tools-core", "klibc-utils",
-	"libapt-pkg6.0", "libapt-pkg7.0", "libklibc", "libsemanage-common",
-	"libsemanage2", "libsepol2", "libtext-charwidth-perl", "libtext-iconv-perl", "libtext-wrapi18n-perl", "linux-base", "logsave",
-	"passwd", "perl-base", "runit-helper", "sensible-utils", "systemd-boot-efi", "systemd-boot-efi-amd64-signed", "sysvinit-utils",
+	"libapt-pkg6.0", "libapt-pkg7.0", "libfile-find-rule-perl", "libgdbm-compat4", "libgdbm6", "libklibc", "libnumber-compare-perl", "libperl5.36",
+	"libsemanage-common", "libsemanage2", "libsepol2", "libtext-charwidth-perl", "libtext-glob-perl", "libtext-iconv-perl", "libtext-wrapi18n-perl", "linux-base", "logsave",
+	"passwd", "perl", "perl-base", "perl-modules-5.36", "runit-helper", "sensible-utils", "systemd-boot-efi", "systemd-boot-efi-amd64-signed", "sysvinit-utils",
 	"ucf", "usr-is-merged", "usrmerge", "zstd",
 }

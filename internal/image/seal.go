@@ -35,7 +35,7 @@ var sealedPaths = []string{
 	"/usr/src",
 	"/usr/lib/udev/hwdb.d", // hwdb.bin is what udev reads
 	// Nobody logs in, becomes somebody else, or looks into a file system past its mount.
-	"/usr/bin/run0", "/usr/bin/su", "/usr/sbin/agetty", "/usr/sbin/debugfs", "/usr/sbin/getty", "/usr/sbin/runuser", "/usr/sbin/sulogin",
+	"/usr/bin/login", "/usr/bin/newgrp", "/usr/bin/run0", "/usr/bin/sg", "/usr/bin/su", "/usr/sbin/agetty", "/usr/sbin/debugfs", "/usr/sbin/getty", "/usr/sbin/runuser", "/usr/sbin/sulogin",
 }
 
 // emptiedPaths stay as empty directories: mount points of the running system, and places where state of the
