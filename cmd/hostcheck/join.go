@@ -46,7 +46,11 @@ func join(ctx context.Context) error {
 	if !cluster.Wanted(id) {
 		return &exit{exitJoin, &hinted{errors.New("node.hcl has no join block: this node is its own cluster"), "docs/join.md"}}
 	}
-	err = joiner.Once(ctx)
+	return joinExit(joiner.Once(ctx), joiner.Status())
+}
+
+// joinExit gives a join its exit code.
+func joinExit(err error, last cluster.Status) error {
 	var refusal *cluster.Refusal
 	switch {
 	case err == nil:
@@ -54,8 +58,7 @@ func join(ctx context.Context) error {
 	case errors.As(err, &refusal) && refusal.Kind == cluster.ByGate:
 		return &exit{exitGate, err}
 	case errors.Is(err, context.DeadlineExceeded):
-		s := joiner.Status()
-		return &exit{exitJoin, fmt.Errorf("not joined in time; last: %s %s", s.State, s.Reason)}
+		return &exit{exitJoin, fmt.Errorf("not joined in time; last: %s %s", last.State, last.Reason)}
 	}
 	return &exit{exitJoin, err}
 }

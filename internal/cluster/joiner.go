@@ -446,7 +446,10 @@ func (j *Joiner) passesRun(ctx context.Context) error {
 func (j *Joiner) join(ctx context.Context, p *pass) (State, error) {
 	unlock, err := lock(j.LockPath)
 	if err != nil {
-		return "", failed("wait for the other one", "somebody else is joining this node: %v", err)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return "", failed("wait for the other one", "somebody else is joining this node (%s)", j.LockPath)
+		}
+		return "", failed("look at the directory; the agent's unit and its AppArmor profile let it write there", "cannot lock: %v", err)
 	}
 	defer unlock()
 	limited, cancel := context.WithTimeout(ctx, changeTime)

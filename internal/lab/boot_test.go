@@ -105,6 +105,12 @@ func powerOff(t *testing.T, node *Node) {
 			t.Errorf("the shutdown was not orderly: the console shows %q", bad)
 		}
 	}
+	// hostcheck-leave.service had its turn, while there was a server to ask. A sealed one, and a lone one, leads nobody.
+	said := string(console)
+	asked := strings.Contains(said, "to hand over") || strings.Contains(said, "hands over the lead")
+	if !asked || strings.Contains(said, "the local server does not answer: there is nothing to hand over") {
+		t.Error("the console does not show that hostcheck leave has asked the server")
+	}
 }
 
 // TestBoot boots the image as it was baked, twice on the same disk.
