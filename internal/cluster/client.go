@@ -147,3 +147,9 @@ func denied(err error) bool {
 	var answer *answerError
 	return errors.As(err, &answer) && answer.status == http.StatusForbidden
 }
+
+// unready reports whether the server could not hand the request on just now.
+func unready(err error) bool {
+	var answer *answerError
+	return errors.As(err, &answer) && (answer.status == http.StatusTemporaryRedirect || answer.status == http.StatusServiceUnavailable)
+}

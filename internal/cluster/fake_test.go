@@ -326,3 +326,24 @@ func TestRepeatedFailureIsNoNews(t *testing.T) {
 		t.Errorf("news: %s", got)
 	}
 }
+
+// A standby that cannot hand the request on yet is asked again.
+func TestRetireAfterAnElection(t *testing.T) {
+	own, _, id := pair(t)
+	gone := fakeHealth(true, false)
+	gone["removed_from_cluster"] = true
+	own.answers["sys/health"] = []any{fakeHealth(true, false), gone}
+	own.answers["sys/leader"] = object{"leader_address": "https://other:8200"}
+	own.answers["sys/storage/raft/configuration"] = object{"data": object{"config": object{"servers": []object{
+		{"node_id": "node-1", "address": "10.0.0.1:8201", "voter": true}, {"node_id": "b", "address": "10.0.0.2:8201", "voter": true}, {"node_id": "c", "address": "10.0.0.3:8201", "voter": true}}}}}
+	own.answers["sys/storage/raft/autopilot/state"] = object{"data": object{"failure_tolerance": 1, "servers": object{"b": object{"healthy": true}, "c": object{"healthy": true}}}}
+	own.answers["sys/storage/raft/remove-peer"] = []any{http.StatusTemporaryRedirect, http.StatusServiceUnavailable, object{}}
+	j := joinerOf(t, own, id, func(o *Options) { o.Session = NewSession(node.NewSecret([]byte("hvs.agent")), nil, nil) })
+	own.answers["auth/token/renew-self"] = object{"auth": object{"lease_duration": 3600}}
+	if err := j.Retire(t.Context(), false, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	if n := own.count("sys/storage/raft/remove-peer"); n != 3 {
+		t.Errorf("asked %d times", n)
+	}
+}

@@ -118,9 +118,12 @@ func (j *Joiner) Retire(ctx context.Context, riskQuorum bool, done func(string))
 		}
 		done(did)
 	}
-	limited, cancel := context.WithTimeout(ctx, changeTime)
-	defer cancel()
-	err = j.server.ask(limited, http.MethodPost, "sys/storage/raft/remove-peer", j.Session.Reveal(), map[string]string{"server_id": j.Identity.NodeID}, nil)
+	// After an election a standby needs a moment until it hands requests on; until then it answers with a redirect, which is not
+	// followed.
+	err = until(ctx, removedTime, j.Limits.Pace, 5*j.Limits.Pace, func(ctx context.Context) (bool, error) {
+		err := j.server.ask(ctx, http.MethodPost, "sys/storage/raft/remove-peer", j.Session.Reveal(), map[string]string{"server_id": j.Identity.NodeID}, nil)
+		return !unready(err), err
+	})
 	// The answer may be lost, since the server that hands it on is the one that is removed: what counts is what it says then.
 	said := err
 	err = until(ctx, removedTime, j.Limits.Pace, j.Limits.Pace, func(ctx context.Context) (bool, error) {
