@@ -93,12 +93,17 @@ func (j *Joiner) Retire(ctx context.Context, riskQuorum bool, done func(string))
 	if err := j.token(ctx); err != nil {
 		return failed("docs/join.md says how the agent gets a token", "removing a peer needs a token: %v", err)
 	}
-	members, err := configuration(ctx, j.server, j.Session)
-	if err != nil {
+	var members []Member
+	if err := j.patiently(ctx, func(ctx context.Context) (err error) {
+		members, err = configuration(ctx, j.server, j.Session)
+		return err
+	}); err != nil {
 		return failed("give the agent's token the policy of docs/node.md", "cannot ask who is a member: %s", words(err))
 	}
 	var state autopilotAnswer
-	if err := j.server.ask(ctx, http.MethodGet, "sys/storage/raft/autopilot/state", j.Session.Reveal(), nil, &state); err != nil {
+	if err := j.patiently(ctx, func(ctx context.Context) error {
+		return j.server.ask(ctx, http.MethodGet, "sys/storage/raft/autopilot/state", j.Session.Reveal(), nil, &state)
+	}); err != nil {
 		return failed("give the agent's token the policy of docs/node.md", "cannot ask autopilot how the cluster is: %s", words(err))
 	}
 	healthy := map[string]bool{}
@@ -118,11 +123,8 @@ func (j *Joiner) Retire(ctx context.Context, riskQuorum bool, done func(string))
 		}
 		done(did)
 	}
-	// After an election a standby needs a moment until it hands requests on; until then it answers with a redirect, which is not
-	// followed.
-	err = until(ctx, removedTime, j.Limits.Pace, 5*j.Limits.Pace, func(ctx context.Context) (bool, error) {
-		err := j.server.ask(ctx, http.MethodPost, "sys/storage/raft/remove-peer", j.Session.Reveal(), map[string]string{"server_id": j.Identity.NodeID}, nil)
-		return !unready(err), err
+	err = j.patiently(ctx, func(ctx context.Context) error {
+		return j.server.ask(ctx, http.MethodPost, "sys/storage/raft/remove-peer", j.Session.Reveal(), map[string]string{"server_id": j.Identity.NodeID}, nil)
 	})
 	// The answer may be lost, since the server that hands it on is the one that is removed: what counts is what it says then.
 	said := err
@@ -141,6 +143,15 @@ func (j *Joiner) Retire(ctx context.Context, riskQuorum bool, done func(string))
 	}
 	done("removed the peer " + j.Identity.NodeID)
 	return j.markRetired(done, "hostcheck leave --retire")
+}
+
+// patiently asks again while the server cannot hand the request on. After an election a standby needs a moment for that; until
+// then it answers with a redirect, which is not followed.
+func (j *Joiner) patiently(ctx context.Context, ask func(context.Context) error) error {
+	return until(ctx, removedTime, j.Limits.Pace, 5*j.Limits.Pace, func(ctx context.Context) (bool, error) {
+		err := ask(ctx)
+		return !unready(err), err
+	})
 }
 
 // lists reports whether the cluster still lists this node, as far as it can be asked.

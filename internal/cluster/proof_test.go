@@ -93,7 +93,7 @@ func TestProofBeforeJoin(t *testing.T) {
 				return setField("server_time_utc", time.Now().Add(d).Unix())(path, b)
 			}
 		}
-		quiet := func(o *Options) { o.Limits.Leader = 2 * time.Second }
+		quiet := func(o *Options) { o.Limits.Leader = 4 * time.Second }
 		for name, c := range map[string]struct {
 			id    node.Identity
 			final bool

@@ -343,10 +343,12 @@ func (w *world) withRoot(o *Options) {
 func (w *world) raft(leader *member) map[string]Member {
 	w.t.Helper()
 	session := NewSession(node.NewSecret([]byte(w.token)), nil, nil)
-	members, err := configuration(context.Background(), leader.asked(), session)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	var members []Member
+	// A leader that heard too late of its followers is none for a moment.
+	eventually(w.t, leader.id+" says who is a member", waitLong, func() (err error) {
+		members, err = configuration(context.Background(), leader.asked(), session)
+		return err
+	})
 	out, addresses := map[string]Member{}, map[string]bool{}
 	for _, m := range members {
 		if _, double := out[m.ID]; double || addresses[m.Address] {
