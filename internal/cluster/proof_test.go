@@ -131,6 +131,16 @@ func TestProofBeforeJoin(t *testing.T) {
 			j, _ := second.joiner(id, quiet)
 			expectRefusal(t, j.Once(t.Context()), ByJoin, true, "authority that this cluster does not know")
 		})
+		t.Run("a member that cannot be believed, beside an empty one", func(t *testing.T) {
+			id := leaderAt(first.url(), "vault.other.net")
+			id.Join.Leaders = append(id.Join.Leaders, second.identity(second).Join.Leaders...)
+			j, _ := second.joiner(id, quiet)
+			expectRefusal(t, j.Once(t.Context()), ByJoin, false, "not good for vault.other.net")
+			// Not that somebody should initialize another cluster.
+			if s := j.Status(); s.State != Failed || strings.Contains(s.Reason, "no cluster yet") {
+				t.Errorf("%+v", s)
+			}
+		})
 		t.Run("the gate", func(t *testing.T) {
 			j, _ := second.joiner(second.identity(first), func(o *Options) {
 				o.JudgeBoot = func(context.Context) error { return errors.New("the gate is closed") }

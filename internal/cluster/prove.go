@@ -143,8 +143,8 @@ func reach(ctx context.Context, at string) (net.Conn, *problem) {
 		return nil, &problem{"has a name that cannot be looked up: " + dns.Error(), "check the address in node.hcl and the name servers", false}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, &problem{"refuses the connection to " + at, hint, false}
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &problem{"does not answer at " + at, hint, false}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.EHOSTUNREACH):
+		return nil, &problem{"does not answer at " + at, hint, false} // no route: on the node's own network nobody has the address
 	}
 	return nil, &problem{"cannot be reached: " + err.Error(), hint, false}
 }
@@ -272,12 +272,13 @@ func verdict(all []proof) *Refusal {
 	return &Refusal{Kind: ByJoin, Final: final, Reason: strings.Join(reasons, "; "), hint: hint}
 }
 
-// nobodyIsInitialized reports whether all that answer are empty.
+// nobodyIsInitialized reports whether all that answer are empty. A member that answers and cannot be believed may well hold
+// the cluster: whoever were told to initialize another one would end with two.
 func nobodyIsInitialized(all []proof) bool {
 	empty := false
 	for _, p := range all {
 		switch {
-		case p.problem == nil, p.says.initialized:
+		case p.problem == nil, p.problem.final, p.says.initialized:
 			return false
 		case p.says.version != "" || p.client != nil && p.problem.what == "is not initialized":
 			empty = true
