@@ -312,11 +312,28 @@ func (c *Cluster) missing(ctx context.Context, names []string) ([]string, error)
 	return missing, nil
 }
 
-// removePeer takes a node that is down out of the cluster.
+// removePeer takes a node that is down out of the cluster. If it was the leader, the others elect one first.
 func (c *Cluster) removePeer(ctx context.Context, m *member) error {
+	waiting, cancel := context.WithTimeout(ctx, electionTimeout)
+	defer cancel()
+	for {
+		err := c.tryRemovePeer(waiting, m)
+		if err == nil {
+			return nil
+		}
+		if err := wait(waiting, pace, err); err != nil {
+			return fmt.Errorf("cannot take %s out of the cluster: %w", m.name, err)
+		}
+	}
+}
+
+// electionTimeout is far more than an election takes, also between emulated nodes.
+const electionTimeout = 3 * time.Minute
+
+func (c *Cluster) tryRemovePeer(ctx context.Context, m *member) error {
 	peers, err := c.Peers(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot take %s out of the cluster: %w", m.name, err)
+		return err
 	}
 	peer, ok := m.peerOf(peers)
 	if !ok {
