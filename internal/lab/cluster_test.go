@@ -214,7 +214,7 @@ func TestClusterOfThree(t *testing.T) {
 }
 
 // replaceAndCut replaces a node, kills it as soon as its join has come to a state, and lets it boot again. It must become a
-// member, under one new id.
+// member, under one new id, or refuse because the power went while its server wrote; then it is replaced once more.
 func replaceAndCut(t *testing.T, ctx context.Context, c *Cluster, name, state string, all []string) {
 	t.Helper()
 	m, err := c.member(name)
@@ -226,19 +226,29 @@ func replaceAndCut(t *testing.T, ctx context.Context, c *Cluster, name, state st
 		t.Fatal(err)
 	}
 	old, _ := m.peerOf(before)
+	replaced := m.running()
 	booting, cancel := context.WithCancel(ctx)
 	defer cancel()
-	replaced := make(chan error, 1)
-	go func() { replaced <- c.Replace(booting, name) }()
-	cut := awaitJoinState(t, ctx, m, state)
+	replacing := make(chan error, 1)
+	go func() { replacing <- c.Replace(booting, name) }()
+	cut := awaitJoinState(t, ctx, m, replaced, state)
 	t.Logf("the power was cut when the join was at %q", cut)
 	if err := c.Kill(name); err != nil {
 		t.Fatal(err)
 	}
 	cancel()
-	<-replaced // it may have come to a verdict before
+	<-replacing // it may have come to a verdict before
 	if err := c.Start(ctx, name); err != nil {
 		t.Fatal(err)
+	}
+	if torn := awaitMember(t, ctx, c, m); torn != "" {
+		t.Logf("it refuses, and is replaced: %s", torn)
+		if peers, err := c.Peers(ctx); err != nil || len(peers) > len(all) {
+			t.Errorf("peers %+v, %v", peers, err)
+		}
+		if err := c.Replace(ctx, name); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := c.AwaitMembers(ctx, all...); err != nil {
 		t.Fatal(err)
@@ -254,14 +264,50 @@ func replaceAndCut(t *testing.T, ctx context.Context, c *Cluster, name, state st
 	}
 }
 
+// awaitMember waits until a node's join is ready, or refused for what a power cut may do: then it gives the reason.
+func awaitMember(t *testing.T, ctx context.Context, c *Cluster, m *member) (torn string) {
+	t.Helper()
+	said := ""
+	for deadline := time.Now().Add(c.options.Timeout); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(pace) {
+		switch said = sayOf(ctx, c, m.name); {
+		case strings.HasPrefix(said, "ready: "):
+			return ""
+		case strings.HasPrefix(said, "refused: ") && strings.Contains(said, "lost its power while it joined"):
+			return said
+		}
+	}
+	t.Fatalf("%s is no member: %q", m.name, said)
+	return ""
+}
+
+// sayOf is where a node's join is and what /healthz says of it; empty as long as the node or the cluster is not up.
+func sayOf(ctx context.Context, c *Cluster, name string) string {
+	n := c.Node(name)
+	if n == nil || !c.Keys().made() {
+		return ""
+	}
+	asking, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+	defer cancel()
+	_, body, err := n.Get(asking, c.services.Telemetry, "/healthz")
+	if err != nil {
+		return ""
+	}
+	metrics, err := n.Metrics(asking)
+	if err != nil {
+		return ""
+	}
+	return stateSet(metrics, "hostcheck_join_state") + ": " + strings.TrimSpace(string(body))
+}
+
 // joinOrder are the states that a join passes, in their order.
 var joinOrder = []string{"gate", "api", "local", "find", "none", "prove", "judge", "join", "unseal", "listed", "promote", "ready"}
 
-// awaitJoinState waits until a node's join has come to a state, or beyond it: states are short, and the lab looks from outside.
-func awaitJoinState(t *testing.T, ctx context.Context, m *member, state string) string {
+// awaitJoinState waits until the join of a node that replaces another one has come to a state, or beyond it: states are
+// short, and the lab looks from outside.
+func awaitJoinState(t *testing.T, ctx context.Context, m *member, replaced *Node, state string) string {
 	t.Helper()
 	for ctx.Err() == nil {
-		if n := m.running(); n != nil && m.uptime() > 0 {
+		if n := m.running(); n != nil && n != replaced {
 			asking, cancel := context.WithTimeout(ctx, requestTimeout)
 			metrics, err := n.Metrics(asking)
 			cancel()
@@ -275,13 +321,6 @@ func awaitJoinState(t *testing.T, ctx context.Context, m *member, state string) 
 	}
 	t.Fatalf("the join of %s does not come to %q: %v", m.name, state, context.Cause(ctx))
 	return ""
-}
-
-func (m *member) uptime() time.Duration {
-	if n := m.running(); n != nil {
-		return n.Uptime()
-	}
-	return 0
 }
 
 // stats are the names of the figures that came by StatsD, by the machine that sent them.
