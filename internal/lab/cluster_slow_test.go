@@ -231,8 +231,8 @@ func TestClusterRefuses(t *testing.T) {
 		case "node-2":
 			change("    address = \"https://node-1.lab:8200\"\n", "    address = \"https://node-1.lab:8200\"\n    server_name = \"vault.example.net\"\n")
 		case "node-3":
-			change("    address = \"https://node-1.lab:8200\"\n", "    address = \"https://node-1.lab:8200\"\n    ca = \"credential:strongroom.join.ca\"\n")
-			given = append(given, Credential{"strongroom.join.ca", node.NewSecret(other.CA())})
+			change("    address = \"https://node-1.lab:8200\"\n", "    address = \"https://node-1.lab:8200\"\n    ca = \"credential:strongroom.leader.ca\"\n")
+			given = append(given, Credential{"strongroom.leader.ca", node.NewSecret(other.CA())})
 		case "node-5":
 			change(".lab:8200\"\n  }", ".nowhere.lab:8200\"\n  }")
 			change("https://node-1.nowhere.lab", "https://10.0.2.120")
