@@ -80,8 +80,8 @@ type Config struct {
 type ServerConfig struct {
 	// Path of the server's program, `vault` or `bao`: a Linux binary for amd64.
 	Binary string `mapstructure:"binary" required:"true"`
-	// Its SHA-256 in hex, as in the release's `SHA256SUMS`. A binary that differs fails the
-	// build. Leaving it out means trusting the file as it lies there.
+	// Its SHA-256 in hex, such as the data source `strongroom-release` gives (docs/release.md). A binary that differs
+	// fails the build. Leaving it out means trusting the file as it lies there.
 	SHA256 string `mapstructure:"sha256"`
 }
 

@@ -158,12 +158,13 @@ func TestDescribeIsCleanJSON(t *testing.T) {
 	var got struct {
 		Version  string   `json:"version"`
 		Builders []string `json:"builders"`
+		Sources  []string `json:"datasources"`
 		Protocol string   `json:"protocol_version"`
 	}
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if len(got.Builders) != 1 || got.Builders[0] != "image" || got.Protocol != "v2" || !strings.HasSuffix(got.Version, "-dev") {
+	if len(got.Builders) != 1 || got.Builders[0] != "image" || strings.Join(got.Sources, " ") != "release" || got.Protocol != "v2" || !strings.HasSuffix(got.Version, "-dev") {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -203,6 +204,13 @@ func TestShippedTemplates(t *testing.T) {
 				}
 			})
 		}
+		t.Run(name+"/release", func(t *testing.T) {
+			validate := w.command(t, dir, "validate", "release.pkr.hcl")
+			validate.Env = append(validate.Env, wire)
+			if out, code := run(t, validate); code != 0 {
+				t.Errorf("packer validate: %s", out)
+			}
+		})
 	}
 }
 

@@ -69,7 +69,7 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 	c.Profile = cmp.Or(c.Profile, product.ID+"/vm")
 	c.DataPartitionSize = cmp.Or(c.DataPartitionSize, "4GiB")
 	c.OutputDirectory = cmp.Or(c.OutputDirectory, "output-"+c.PackerBuildName)
-	c.CacheDirectory = cmp.Or(c.CacheDirectory, defaultCacheDirectory())
+	c.CacheDirectory = cmp.Or(c.CacheDirectory, userCache("image"))
 	if c.Formats == nil {
 		c.Formats = []string{image.FormatRaw, image.FormatQCOW2}
 	}
@@ -267,14 +267,14 @@ func sourceDateEpoch(snapshot string) (time.Time, error) {
 	return defaultEpoch, nil
 }
 
-// defaultCacheDirectory is where this user's caches lie; internal/image refuses an empty one.
-func defaultCacheDirectory() string {
+// userCache is where this user's cache of that name lies, or "".
+func userCache(name string) string {
 	if dir := os.Getenv("STRONGROOM_CACHE"); dir != "" {
-		return filepath.Join(dir, "image")
+		return filepath.Join(dir, name)
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return ""
 	}
-	return filepath.Join(dir, "strongroom", "image")
+	return filepath.Join(dir, "strongroom", name)
 }

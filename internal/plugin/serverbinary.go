@@ -36,8 +36,8 @@ func (c *Config) serverBinary(wrong *mistakes) (server.Product, image.Binary) {
 		wrong.add(product.ID+".binary", "is required: the path of the %s program that goes into the image", product.Name)
 	}
 	block.SHA256 = strings.ToLower(block.SHA256)
-	if raw, err := hex.DecodeString(block.SHA256); block.SHA256 != "" && (err != nil || len(raw) != 32) {
-		wrong.add(product.ID+".sha256", "%q is not a SHA-256 in hex: 64 digits, as in the release's SHA256SUMS", block.SHA256)
+	if raw, err := hex.DecodeString(block.SHA256); block.SHA256 != "" && block.SHA256 != unknown && (err != nil || len(raw) != 32) {
+		wrong.add(product.ID+".sha256", "%q is not a SHA-256 in hex: 64 digits, such as the data source strongroom-release gives", block.SHA256)
 	}
 	return product, image.Binary{Source: block.Binary, Path: product.Binary, SHA256: block.SHA256}
 }

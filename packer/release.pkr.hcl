@@ -1,0 +1,55 @@
+# Bakes a golden image with a release of Vault that the plugin fetches and verifies.
+#
+#   packer build packer/release.pkr.hcl
+#   packer build -var 'vault_version=1.21.1' packer/release.pkr.hcl
+#
+# Copy it, keep what you need. Every attribute: docs/release.md and docs/builder.md.
+
+packer {
+  required_version = ">= 1.12.0"
+
+  required_plugins {
+    strongroom = {
+      source  = "github.com/strongroom/strongroom"
+      version = ">= 0.1.0"
+    }
+  }
+}
+
+variable "vault_version" {
+  type        = string
+  default     = "~> 1.21.0"
+  description = "A version, or a constraint: the newest release that fits."
+}
+
+variable "image_version" {
+  type        = string
+  default     = "0.1.0"
+  description = "Version that the image carries and that a rolling replacement compares."
+}
+
+# For OpenBao: product = "openbao", and the block openbao in place of vault below.
+data "strongroom-release" "server" {
+  product = "vault"
+  version = var.vault_version
+
+  # A mirror inside, with the vendor's files:
+  # mirror    = "https://mirror.example.com/vault"
+  # mirror_ca = "ca.pem"
+}
+
+source "strongroom-image" "node" {
+  image_name    = "strongroom-vault"
+  image_version = var.image_version
+
+  vault {
+    binary = data.strongroom-release.server.path
+    sha256 = data.strongroom-release.server.sha256
+  }
+
+  output_directory = "out/image"
+}
+
+build {
+  sources = ["source.strongroom-image.node"]
+}
