@@ -278,14 +278,18 @@ func TestConstraintTakesTheNewestThatFits(t *testing.T) {
 	for _, v := range []string{"1.20.9", "1.21.2", "1.21.10"} {
 		m.vault(t, v, zipOf(t, entry{"vault", v}))
 	}
-	m.serve("/index.json", []byte(`{"name":"vault","versions":{"1.20.9":{},"1.21.2":{},"1.21.10":{},"1.21.11-rc1":{},"1.21.12+ent":{},"../../1.21.13":{},"1.22.0":{}}}`))
+	m.serve("/index.json", []byte(`{"name":"vault","versions":{"1.20.9":{},"1.21.2":{},"1.21.10":{},"1.21.11-rc1":{},"1.21.12+ent":{},"../../1.21.13":{},"1.22.0":{},"1.23.0-rc1":{}}}`))
 	for constraint, want := range map[string]string{"~> 1.21.0": "1.21.10", ">= 1.20.0, < 1.21.10": "1.21.2", "< 1.21.0": "1.20.9"} {
 		r := m.request(t, constraint)
 		if got, err := Resolve(t.Context(), r); err != nil || got.Version != want {
 			t.Errorf("%s: %+v, %v", constraint, got, err)
 		}
 	}
-	r := m.request(t, "> 2.0.0")
+	r := m.request(t, ">= 1.23.0-rc1") // a prerelease needs its exact version
+	if got, err := Resolve(t.Context(), r); err == nil {
+		t.Errorf("a prerelease: %+v", got)
+	}
+	r.Version = "> 2.0.0"
 	if _, err := Resolve(t.Context(), r); err == nil || !strings.Contains(err.Error(), "no version in "+m.URL+"/index.json fits") {
 		t.Errorf("nothing fits: %v", err)
 	}
