@@ -243,7 +243,7 @@ func TestQuorumIsKept(t *testing.T) {
 		dead.kill()
 		w.tolerates(leader, 0)
 		j, _ := other.joiner(other.identity(leader), w.withRoot)
-		expectRefusal(t, j.Retire(t.Context(), false, func(string) {}), ByQuorum, true, "would lose its quorum: of the 2 voters that stay 1 are healthy, and 2 are needed")
+		expectRefusal(t, j.Retire(t.Context(), false, func(string) {}), ByQuorum, true, "would lose its quorum: of the 2 voters that stay")
 		if got := w.raft(leader); len(got) != 3 {
 			t.Errorf("members %+v", got)
 		}

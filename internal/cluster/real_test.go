@@ -28,7 +28,7 @@ func TestThreeNodesJoin(t *testing.T) {
 		if got := seen.names(); got != want {
 			t.Errorf("states %s, want %s", got, want)
 		}
-		if s := j.Status(); !s.Voter || s.Leader != first.url() {
+		if s := j.Status(); !s.Voter || s.Leader != w.active().url() {
 			t.Errorf("status %+v", s)
 		}
 
@@ -38,10 +38,10 @@ func TestThreeNodesJoin(t *testing.T) {
 		if err := j.Once(t.Context()); err != nil {
 			t.Fatalf("%v\n%s", err, seen.names())
 		}
-		if s := j.Status(); s.Leader != first.url() || len(s.Peers) != 2 {
+		if s := j.Status(); s.Leader != w.active().url() || len(s.Peers) != 2 {
 			t.Errorf("status %+v", s)
 		}
-		if got := w.raft(first); len(got) != 3 {
+		if got := w.raft(w.active()); len(got) != 3 {
 			t.Errorf("members %+v", got)
 		}
 		// Once more: nothing is to be done.

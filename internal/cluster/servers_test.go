@@ -164,7 +164,7 @@ cluster_addr = "https://%s:%d"
 storage "raft" {
   path    = %q
   node_id = %q
-  performance_multiplier = 1
+  performance_multiplier = 3
   %s
 }
 listener "tcp" {
