@@ -64,7 +64,7 @@ func New(spec Spec, log *slog.Logger) (*Assembly, error) {
 		Profile: spec.Profile, Parameters: spec.Parameters, Overlay: digest, Binaries: binaries, BaseKey: baseKey(spec),
 	}
 	a.cache.sweep()
-	if a.box, err = openSandbox(spec.CacheDir, workRoom, log); err != nil {
+	if a.box, err = openSandbox(spec.CacheDir, workRoom(spec), log); err != nil {
 		return nil, err
 	}
 	return a, nil

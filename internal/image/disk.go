@@ -17,6 +17,7 @@ const (
 
 const (
 	mebibyte = 1 << 20
+	gibibyte = 1 << 30
 	sector   = 512
 	// espSize leaves room for a second unified kernel image beside the first. It is sparse, and large enough
 	// for FAT32 with clusters of 2 KiB: firmware refuses FAT32 with fewer than 65525 clusters.
@@ -31,7 +32,8 @@ type diskPlan struct {
 }
 
 // planDisk lays out the EFI system partition, the root and its hash tree, and leaves dataSize bytes free for what
-// systemd-repart makes on the first boot. The UUIDs of root and hash tree are the two halves of the root hash:
+// systemd-repart makes on the first boot: dataSize or more, because the disk is a whole number of GiB. Google Cloud
+// takes no other, Azure wants whole MiB, and one disk for all is one digest for all. The UUIDs of root and hash tree are the two halves of the root hash:
 // that is how the initrd finds them.
 func planDisk(rootHash string, rootSize, veritySize, dataSize int64) diskPlan {
 	p := diskPlan{id: uuidOf(derive("disk", []byte(rootHash)))}
@@ -44,7 +46,7 @@ func planDisk(rootHash string, rootSize, veritySize, dataSize int64) diskPlan {
 	add("strongroom-esp", typeESP, uuidOf(derive("esp", []byte(rootHash))), espSize)
 	add("strongroom-root", typeRoot, uuidOf(rootHash[:32]), rootSize)
 	add("strongroom-root-verity", typeRootVerity, uuidOf(rootHash[32:]), veritySize)
-	p.size = at + alignUp(dataSize, mebibyte) + mebibyte // the last one holds the backup table
+	p.size = alignUp(at+dataSize+mebibyte, gibibyte) // the last MiB holds the backup table
 	return p
 }
 
@@ -143,19 +145,4 @@ func (a *Assembly) copyToDisk(disk *os.File, name string, at int64) error {
 	defer f.Close()
 	_, err = io.Copy(io.NewOffsetWriter(disk, at), f)
 	return err
-}
-
-// Convert makes the formats other than raw.
-func (a *Assembly) Convert(ctx context.Context) error {
-	return a.step(ctx, stepConvert, stepDisk, func(ctx context.Context) error {
-		for _, format := range a.spec.Formats {
-			if format == FormatRaw {
-				continue
-			}
-			if err := a.box.run(a.box.command(ctx, "qemu-img", "convert", "-f", "raw", "-O", format, a.box.path("disk.raw"), a.box.path("disk."+format))); err != nil {
-				return fmt.Errorf("cannot make the %s image: %w", format, err)
-			}
-		}
-		return nil
-	})
 }

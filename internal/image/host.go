@@ -30,7 +30,7 @@ var hostTools = []struct{ tool, pkg string }{
 // requireTools names every missing host tool at once, with the one command that brings them.
 func requireTools(s Spec) error {
 	want := slices.Clone(hostTools)
-	if slices.Contains(s.Formats, FormatQCOW2) {
+	if slices.ContainsFunc(s.Formats, func(f string) bool { return f != FormatRaw && QEMUDriver(f) != "" }) {
 		want = append(want, struct{ tool, pkg string }{"qemu-img", "qemu-utils"})
 	}
 	if os.Geteuid() != 0 {
@@ -154,11 +154,17 @@ func (a *Assembly) explainNoSpace(err error) error {
 		}
 	}
 	return withHint(err, fmt.Sprintf("a bake needs about %d MiB for its artifacts and %d MiB in the cache: %s",
-		artifactRoom>>20, cacheRoom>>20, strings.Join(full, ", ")))
+		artifactRoom(a.spec)>>20, cacheRoom>>20, strings.Join(full, ", ")))
 }
 
 const (
-	workRoom     = 2 << 30   // memory of a cold bake: the tree twice, the file systems, the disk
-	artifactRoom = 512 << 20 // what is published; the raw disk is sparse
-	cacheRoom    = 512 << 20 // one base tree and one initrd
+	treeRoom   = 3 << 29   // memory of a cold bake: the tree twice, the file systems
+	formatRoom = 256 << 20 // the disk in one format; raw and vhd are sparse
+	cacheRoom  = 512 << 20 // one base tree and one initrd
 )
+
+// workRoom is the memory that a bake wants for its work directory.
+func workRoom(s Spec) int64 { return treeRoom + artifactRoom(s) }
+
+// artifactRoom is what is published.
+func artifactRoom(s Spec) int64 { return int64(len(s.Formats)) * formatRoom }

@@ -32,8 +32,10 @@ func TestPlanDisk(t *testing.T) {
 	if d := cmp.Diff(want, p.partitions); d != "" {
 		t.Error(d)
 	}
-	if want := int64(319<<20 + 1<<30 + 1<<20); p.size != want {
-		t.Errorf("the disk has %d bytes, want %d", p.size, want)
+	for data, want := range map[int64]int64{0: 1 << 30, 1024<<20 - 320<<20: 1 << 30, 1024<<20 - 319<<20: 2 << 30, 1 << 30: 2 << 30} {
+		if got := planDisk(someHash, 60*mebibyte+1, 4096, data).size; got != want {
+			t.Errorf("with %d bytes of room the disk has %d bytes, want whole GiB: %d", data, got, want)
+		}
 	}
 	if again := planDisk(someHash, 60*mebibyte+1, 4096, 1<<30); again.script() != p.script() {
 		t.Error("the same sizes and root hash give two scripts")

@@ -46,8 +46,9 @@ func (a *Assembly) stage(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for i, format := range a.spec.Formats {
 		group.Go(func() (err error) {
-			name := "disk." + format
+			name := diskName(format)
 			files[i], err = a.copyOut(ctx, name, filepath.Join(dir, name))
+			files[i].Format, files[i].VirtualSize = format, a.disk.size
 			return err
 		})
 	}

@@ -24,11 +24,13 @@ type Result struct {
 	Dir          string            `json:"-"`     // where Publish put the files
 }
 
-// File is one artifact.
+// File is one artifact: the disk in one format. The root hash of the result is that of all of them.
 type File struct {
-	Name   string `json:"name"` // relative to the output directory
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"`
+	Name        string `json:"name"` // relative to the output directory
+	Format      string `json:"format"`
+	Size        int64  `json:"size"`         // bytes of the file
+	VirtualSize int64  `json:"virtual_size"` // bytes of the disk that a machine sees
+	SHA256      string `json:"sha256"`       // of the file
 }
 
 // InstalledBinary is a program that came from the host.

@@ -14,12 +14,6 @@ import (
 	"github.com/strongroom/strongroom/internal/overlay"
 )
 
-// Formats that Convert can make. The raw disk is always made first.
-const (
-	FormatRaw   = "raw"
-	FormatQCOW2 = "qcow2"
-)
-
 // Spec is everything that determines an image.
 type Spec struct {
 	Name    string // IMAGE_ID of os-release
@@ -131,11 +125,11 @@ func Validate(s Spec) []error {
 		}
 	}
 	if len(s.Formats) == 0 {
-		bad("Formats", "no format is given (known: %s, %s)", FormatRaw, FormatQCOW2)
+		bad("Formats", "no format is given (known: %s)", strings.Join(Formats(), ", "))
 	}
 	for i, f := range s.Formats {
-		if f != FormatRaw && f != FormatQCOW2 {
-			bad("Formats", "%q is not known (known: %s, %s)", f, FormatRaw, FormatQCOW2)
+		if !slices.Contains(Formats(), f) {
+			bad("Formats", "%q is not known (known: %s)", f, strings.Join(Formats(), ", "))
 		}
 		if slices.Contains(s.Formats[:i], f) {
 			bad("Formats", "%s is given twice", f)
@@ -143,6 +137,9 @@ func Validate(s Spec) []error {
 	}
 	if s.DataSize < 0 {
 		bad("DataSize", "%d is negative", s.DataSize)
+	}
+	if slices.Contains(s.Formats, FormatVHD) && s.DataSize > maxVHD-rootRoom {
+		bad("DataSize", "a vhd has room for a disk of %d GiB and no more: leave %d of them to the system", int64(maxVHD)>>30, int64(rootRoom)>>30)
 	}
 	if s.Epoch.Unix() < fatEpoch.Unix() {
 		bad("Epoch", "%s is before 1980, which the FAT of the EFI system partition cannot tell", s.Epoch.Format(time.RFC3339))

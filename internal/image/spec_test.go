@@ -41,7 +41,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"Binaries", "given twice", func(s *Spec) { s.Binaries = append(s.Binaries, s.Binaries[0]) }},
 		{"Binaries", "not a SHA-256", func(s *Spec) { s.Binaries[0].SHA256 = "abc" }},
 		{"Formats", "no format", func(s *Spec) { s.Formats = nil }},
-		{"Formats", "vmdk", func(s *Spec) { s.Formats = []string{"vmdk"} }},
+		{"Formats", "known: raw, qcow2, vmdk, vhd, raw.tar.gz", func(s *Spec) { s.Formats = []string{"vdi"} }},
 		{"DataSize", "negative", func(s *Spec) { s.DataSize = -1 }},
 		{"Epoch", "1980", func(s *Spec) { s.Epoch = time.Time{} }},
 		{"OutputDir", "empty", func(s *Spec) { s.OutputDir = "" }},

@@ -85,6 +85,7 @@ type recipe struct {
 	packages     []string       // of the distribution, beside those of every image
 	controls     string         // a file of site controls
 	waivers      string         // a file of waivers
+	formats      []string       // default raw
 }
 
 func bake(ctx context.Context, r recipe) error {
@@ -146,6 +147,10 @@ func assemble(r recipe) (*image.Assembly, error) {
 			return nil, err
 		}
 	}
+	formats := r.formats
+	if formats == nil {
+		formats = []string{image.FormatRaw}
+	}
 	tree, err := compiled.Overlay()
 	if err != nil {
 		return nil, err
@@ -161,7 +166,7 @@ func assemble(r recipe) (*image.Assembly, error) {
 	}
 	return image.New(image.Spec{
 		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution,
-		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: []string{image.FormatRaw}, DataSize: 2 << 30,
+		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, DataSize: 2 << 30,
 		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
 	}, testLog())
 }

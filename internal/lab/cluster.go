@@ -32,7 +32,7 @@ type ClusterOptions struct {
 	Blocks  []string      // further blocks of every node's node.hcl
 	// Prepare may change what a node is given: for tests of what goes wrong.
 	Prepare func(name string, given []Credential) ([]Credential, error) `json:"-"`
-	// Disks names other images for some nodes, by name: disk.raw or disk.qcow2.
+	// Disks names other images for some nodes, by name: any that NewDisk takes.
 	Disks map[string]string
 	Log   *slog.Logger `json:"-"`
 }

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/strongroom/strongroom/internal/image"
 )
 
 // Disk is the disk of one machine: a copy-on-write layer over an image that is never written
@@ -18,21 +20,21 @@ type Disk struct {
 	Path string // qcow2
 }
 
-// NewDisk puts a fresh layer over an image (raw or qcow2, by its suffix) into dir. The layer
+// NewDisk puts a fresh layer over an image (raw, qcow2, vmdk or vhd, by its suffix) into dir. The layer
 // and everything the guest writes go with dir.
-func NewDisk(ctx context.Context, dir, image string) (*Disk, error) {
-	image, err := filepath.Abs(image) // a relative backing file is looked up beside the layer
+func NewDisk(ctx context.Context, dir, base string) (*Disk, error) {
+	base, err := filepath.Abs(base) // a relative backing file is looked up beside the layer
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(image); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no image at %s\nhint: bake it with `make image`", image)
+	if _, err := os.Stat(base); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no image at %s\nhint: bake it with `make image`", base)
 	} else if err != nil {
 		return nil, fmt.Errorf("cannot read the image: %w", err)
 	}
-	format := "raw"
-	if strings.HasSuffix(image, ".qcow2") {
-		format = "qcow2"
+	driver := image.QEMUDriver(strings.TrimPrefix(filepath.Ext(base), "."))
+	if driver == "" {
+		return nil, fmt.Errorf("cannot boot %s: a disk is one of raw, qcow2, vmdk and vhd", base)
 	}
 	file, err := os.CreateTemp(dir, "disk-*.qcow2")
 	if err != nil {
@@ -40,7 +42,7 @@ func NewDisk(ctx context.Context, dir, image string) (*Disk, error) {
 	}
 	file.Close()
 	disk := &Disk{Path: file.Name()}
-	return disk, run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-b", image, "-F", format, disk.Path)
+	return disk, run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", driver, disk.Path)
 }
 
 // FlipByte inverts one byte of the disk, leaving the image below as it is.

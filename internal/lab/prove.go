@@ -19,7 +19,7 @@ import (
 
 // Options of [Prove].
 type Options struct {
-	Disk       string        // the image: disk.raw or disk.qcow2
+	Disk       string        // the image: any that NewDisk takes
 	Services   Services      // the ports of the image; default the usual ones
 	Report     string        // file for the node's report, as it came; empty: not kept
 	ConsoleLog string        // file for the serial console; empty: not kept

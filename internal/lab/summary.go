@@ -61,12 +61,12 @@ func readManifest(path string) (*image.Result, error) {
 }
 
 func diskOf(dir string) (string, error) {
-	for _, name := range []string{"disk.raw", "disk.qcow2"} {
+	for _, name := range []string{"disk.raw", "disk.qcow2", "disk.vmdk", "disk.vhd"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return filepath.Join(dir, name), nil
 		}
 	}
-	return "", fmt.Errorf("neither disk.raw nor disk.qcow2 is in %s\nhint: bake it with `make image`", dir)
+	return "", fmt.Errorf("no disk.raw, disk.qcow2, disk.vmdk or disk.vhd is in %s\nhint: bake it with `make image`", dir)
 }
 
 // WriteSummary writes the table that ends `make image`: the artifacts, what identifies them,

@@ -55,11 +55,12 @@ type Config struct {
 	// or else the one in `PATH`.
 	Hostcheck string `mapstructure:"hostcheck"`
 
-	// Disk formats: `raw`, `qcow2`. Defaults to both.
+	// Disk formats: `raw`, `qcow2`, `vmdk`, `vhd`, `raw.tar.gz`; see [Formats](#formats) for which platform takes
+	// which. Defaults to `raw` and `qcow2`.
 	Formats []string `mapstructure:"formats"`
 	// Free room on the disk behind the root, such as `4GiB`: the first boot divides it into the
-	// partitions for the server's data, `audit` and `var`. Defaults to `4GiB`. It costs no space in a sparse
-	// file or a qcow2.
+	// partitions for the server's data, `audit` and `var`. Defaults to `4GiB`. The disk is a whole number of GiB,
+	// what that leaves over is free room too. It costs no space in a sparse file nor in the other formats.
 	DataPartitionSize string `mapstructure:"data_partition_size"`
 	// Where the finished image appears, in one rename. Defaults to `output-NAME` with the name
 	// of the build. A directory that exists is an error, unless Packer runs with `-force`; then

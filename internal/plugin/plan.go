@@ -106,6 +106,9 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 		CacheDir:  c.CacheDirectory,
 	}
 	c.checkSpec(p.spec, &wrong)
+	if p.boot != nil && slices.Equal(c.Formats, []string{image.FormatTarGz}) {
+		wrong.add("boot_test", "no machine boots %s alone: add raw, qcow2, vmdk or vhd to formats", image.FormatTarGz)
+	}
 	c.compile(load, product, &p, &wrong)
 	if wrong.err != nil {
 		return plan{}, wrong.err
@@ -120,6 +123,16 @@ func mainDiskFirst(formats []string) []string {
 		sorted[0], sorted[i] = sorted[i], sorted[0]
 	}
 	return sorted
+}
+
+// bootFormat is the format that the boot test boots: the first that QEMU can open.
+func bootFormat(formats []string) string {
+	for _, f := range formats {
+		if image.QEMUDriver(f) != "" {
+			return f
+		}
+	}
+	return ""
 }
 
 // attributes names the attribute that each field of an image.Spec comes from.

@@ -58,7 +58,7 @@ func (s *stepBootTest) boot(ctx context.Context) error {
 	}
 	proof, err := lab.Prove(ctx, lab.Options{
 		Services:   services,
-		Disk:       filepath.Join(staging, "disk."+s.bake.plan.spec.Formats[0]),
+		Disk:       filepath.Join(staging, "disk."+bootFormat(s.bake.plan.spec.Formats)),
 		Report:     filepath.Join(staging, nodeReportName),
 		ConsoleLog: filepath.Join(staging, consoleName),
 		MemoryMiB:  int(s.bake.plan.boot.memory >> 20),
