@@ -86,7 +86,7 @@ source "strongroom-image" "node" {
     }
   }
 
-  formats             = ["raw", "qcow2"]
+  formats             = ["raw", "qcow2"] # also vmdk (vSphere), vhd (Azure), raw.tar.gz (Google Cloud)
   data_partition_size = "2GiB"
   output_directory    = var.output_directory
 

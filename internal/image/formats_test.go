@@ -81,8 +81,8 @@ func requireQEMUImg(t *testing.T) {
 	}
 }
 
-// TestConvert makes every format twice, of a file with holes and of one without: other tools than those that wrote
-// them find the same disk in each, and the same bytes come out.
+// TestConvert makes every format twice, of a file with holes and of one without: each holds the same disk, and the
+// same bytes come out.
 func TestConvert(t *testing.T) {
 	requireQEMUImg(t)
 	sums := map[string]string{}
@@ -215,6 +215,9 @@ func checkFooter(t *testing.T, file string, disk int64) {
 	}
 	if f.Checksum != ^sum {
 		t.Errorf("the footer's checksum is %#x, want %#x", f.Checksum, ^sum)
+	}
+	if out, err := exec.Command("cmp", "--bytes", fmt.Sprint(disk), strings.TrimSuffix(file, ".vhd")+".raw", file).CombinedOutput(); err != nil {
+		t.Errorf("the vhd does not begin with the disk: %v: %s", err, out)
 	}
 	if f.Reserved != [427]byte{} {
 		t.Error("the reserved bytes of the footer are in use")
@@ -363,8 +366,24 @@ func TestSettleRefusesAnythingElse(t *testing.T) {
 			t.Errorf("%s: nonsense was changed", format)
 		}
 	}
-	if err := c.settleDescriptor([]byte("version=1\nCID=12")); err == nil {
-		t.Error("a cut-off content id was taken")
+	for _, bad := range []string{"version=1\nCID=12", "version=1\nCID=\nparentCID=ffffffff\n", "a\nCID=1\n"} {
+		if got, err := c.settleDescriptor([]byte(bad)); err == nil {
+			t.Errorf("%q was taken, and gave %q", bad, got)
+		}
+	}
+}
+
+// qemu-img writes a small content id with fewer digits.
+func TestSettleDescriptor(t *testing.T) {
+	c := conversion{rootHash: someHash}
+	want := "version=1\nCID=0" + derive("vmdk", []byte(someHash))[:7] + "\nparentCID=ffffffff\n"
+	for _, id := range []string{"7771516a", "1516a", "0"} {
+		descriptor := make([]byte, 512)
+		copy(descriptor, "version=1\nCID="+id+"\nparentCID=ffffffff\n")
+		got, err := c.settleDescriptor(descriptor)
+		if err != nil || len(got) != 512 || strings.TrimRight(string(got), "\x00") != want {
+			t.Errorf("%s: got %q (%d bytes, %v), want %q", id, bytes.TrimRight(got, "\x00"), len(got), err, want)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
 )
 
 // The header of a sparse VMDK extent, in little endian: VMware Virtual Disk Format 1.1.
@@ -30,20 +32,29 @@ func (c conversion) settleVMDK(f *os.File) error {
 	if _, err := f.ReadAt(descriptor, int64(at*sector)); err != nil {
 		return fmt.Errorf("cannot read the descriptor: %w", err)
 	}
-	if err := c.settleDescriptor(descriptor); err != nil {
+	settled, err := c.settleDescriptor(descriptor)
+	if err != nil {
 		return err
 	}
-	_, err := f.WriteAt(descriptor, int64(at*sector))
+	_, err = f.WriteAt(settled, int64(at*sector))
 	return err
 }
 
-func (c conversion) settleDescriptor(descriptor []byte) error {
-	const key, digits = "\nCID=", 8
-	i := bytes.Index(descriptor, []byte(key))
-	if i < 0 || len(descriptor) <= i+len(key)+digits || descriptor[i+len(key)+digits] != '\n' {
-		return errors.New("the descriptor names no content id")
+var contentID = regexp.MustCompile(`\nCID=[0-9a-f]{1,8}\n`)
+
+// settleDescriptor returns the descriptor with our content id, in the same room. qemu-img writes as many digits as
+// the number has; we write all eight.
+func (c conversion) settleDescriptor(descriptor []byte) ([]byte, error) {
+	text := bytes.TrimRight(descriptor, "\x00")
+	at := contentID.FindIndex(text)
+	if at == nil {
+		return nil, errors.New("the descriptor names no content id")
 	}
 	// The leading 0 keeps off ffffffff and fffffffe, which mean "no parent" and "not known".
-	copy(descriptor[i+len(key):], "0"+derive("vmdk", []byte(c.rootHash))[:digits-1])
-	return nil
+	id := "\nCID=0" + derive("vmdk", []byte(c.rootHash))[:7] + "\n"
+	settled := slices.Concat(text[:at[0]], []byte(id), text[at[1]:])
+	if len(settled) > len(descriptor) {
+		return nil, errors.New("the descriptor has no room for a content id")
+	}
+	return append(settled, make([]byte, len(descriptor)-len(settled))...), nil
 }

@@ -41,6 +41,13 @@ func TestDisk(t *testing.T) {
 	if got, err := os.ReadFile(image); err != nil || string(got) != content {
 		t.Errorf("the image has changed (error %v)", err)
 	}
+	archive := filepath.Join(dir, "disk.raw.tar.gz")
+	if err := os.WriteFile(archive, []byte(content), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewDisk(t.Context(), dir, archive); err == nil || !strings.Contains(err.Error(), "raw, qcow2, vmdk and vhd") {
+		t.Errorf("an archive: %v, want what a disk is", err)
+	}
 	if _, err := NewDisk(t.Context(), dir, filepath.Join(dir, "missing.raw")); err == nil || !strings.Contains(err.Error(), "make image") {
 		t.Errorf("missing image: %v, want the way out", err)
 	}

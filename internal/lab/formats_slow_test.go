@@ -22,6 +22,7 @@ func TestBootFormats(t *testing.T) {
 	}
 	for _, file := range manifest.Files {
 		t.Run(file.Format, func(t *testing.T) {
+			t.Parallel()
 			t.Logf("%d bytes for a disk of %d", file.Size, file.VirtualSize)
 			node := start(t, Config{Disk: newDisk(t, filepath.Join(dir, file.Name)), UUID: NewUUID()})
 			verdict := verdictOf(t, node)
