@@ -64,13 +64,8 @@ func underLoad(t *testing.T, node *Node) {
 		t.Fatalf("unseal: %+v, %v", status, err)
 	}
 	awaitActive(t, ctx, client)
-	for path, options := range map[string]*vault.EnableAuditOptions{
-		"file":   {Type: "file", Options: map[string]string{"file_path": "/var/log/vault/audit.log"}},
-		"syslog": {Type: "syslog", Options: map[string]string{"tag": "vault"}},
-	} {
-		if err := client.Sys().EnableAuditWithOptionsWithContext(ctx, path, options); err != nil {
-			t.Fatalf("audit device %s: %v", path, err)
-		}
+	if err := enableAudit(ctx, client); err != nil {
+		t.Fatal(err)
 	}
 	if err := client.Sys().MountWithContext(ctx, "load", &vault.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}); err != nil {
 		t.Fatal(err)
@@ -129,29 +124,18 @@ func writeAndRead(t *testing.T, ctx context.Context, client *vault.Client) {
 // vault is a client of the node's API.
 func (n *Node) vault(t *testing.T) *vault.Client {
 	t.Helper()
-	config := vault.DefaultConfig()
-	config.Address = "https://" + n.Address(PortAPI)
-	config.HttpClient = &http.Client{Transport: &http.Transport{TLSClientConfig: n.trust}}
-	config.Timeout = time.Minute
-	client, err := vault.NewClient(config)
+	client, err := newClient("https://"+n.Address(PortAPI), n.trust)
 	if err != nil {
 		t.Fatal(err)
 	}
+	client.SetMaxRetries(2) // an emulated node may be slow to answer
 	return client
 }
 
 func awaitActive(t *testing.T, ctx context.Context, client *vault.Client) {
 	t.Helper()
-	for {
-		leader, err := client.Sys().LeaderWithContext(ctx)
-		if err == nil && leader.IsSelf {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("the unsealed server does not become active: %+v, %v", leader, err)
-		case <-time.After(pollInterval):
-		}
+	if err := awaitLead(ctx, client); err != nil {
+		t.Fatalf("the unsealed server does not become active: %v", err)
 	}
 }
 

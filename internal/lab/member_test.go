@@ -107,14 +107,8 @@ func becomeCluster(t *testing.T, node *Node) (key, token string) {
 	must(err)
 	awaitActive(t, ctx, client)
 	sys := client.Sys()
-	must(sys.EnableAuditWithOptionsWithContext(ctx, "file", &vault.EnableAuditOptions{Type: "file", Options: map[string]string{"file_path": "/var/log/vault/audit.log"}}))
-	must(sys.EnableAuditWithOptionsWithContext(ctx, "syslog", &vault.EnableAuditOptions{Type: "syslog", Options: map[string]string{"tag": "vault"}}))
-	// Not by the client's own method: it always sends disable_upgrade_migration, which only Vault Enterprise knows.
-	_, err = client.Logical().WriteWithContext(ctx, "sys/storage/raft/autopilot/configuration", map[string]any{
-		"cleanup_dead_servers": true, "min_quorum": 3, "dead_server_last_contact_threshold": "24h", "last_contact_threshold": "10s",
-		"max_trailing_logs": 1000, "server_stabilization_time": "10s",
-	})
-	must(err)
+	must(enableAudit(ctx, client))
+	must(configureAutopilot(ctx, client, true, 3))
 	must(sys.EnableAuthWithOptionsWithContext(ctx, "userpass", &vault.EnableAuthOptions{Type: "userpass"}))
 	must(sys.PutPolicyWithContext(ctx, "strongroom-agent", agentPolicy))
 	secret, err := client.Auth().Token().CreateOrphanWithContext(ctx, &vault.TokenCreateRequest{

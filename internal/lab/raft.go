@@ -42,7 +42,7 @@ func (c *Cluster) Client(name string) (*vault.Client, error) {
 	if n == nil {
 		return nil, &DownError{Name: name}
 	}
-	client, err := newClient("https://"+n.Address(c.services.API), c.authority)
+	client, err := newClient("https://"+n.Address(c.services.API), c.authority.ClientTLS())
 	if err != nil {
 		return nil, err
 	}
@@ -148,13 +148,8 @@ func (c *Cluster) tend() {
 func (c *Cluster) setUp(ctx context.Context, client *vault.Client) error {
 	sys := client.Sys()
 	if !c.isOpenBao() { // it has its devices from its configuration, and takes none through the API
-		for path, options := range map[string]*vault.EnableAuditOptions{
-			"file":   {Type: "file", Options: map[string]string{"file_path": "/var/log/vault/audit.log"}},
-			"syslog": {Type: "syslog", Options: map[string]string{"tag": "vault"}},
-		} {
-			if err := sys.EnableAuditWithOptionsWithContext(ctx, path, options); err != nil {
-				return fmt.Errorf("audit device %s: %w", path, err)
-			}
+		if err := enableAudit(ctx, client); err != nil {
+			return err
 		}
 	}
 	if err := sys.PutPolicyWithContext(ctx, "strongroom-agent", agentPolicy); err != nil {
@@ -169,9 +164,27 @@ func (c *Cluster) setUp(ctx context.Context, client *vault.Client) error {
 	}); err != nil {
 		return err
 	}
-	// Not by the client's own method: it always sends disable_upgrade_migration, which only Vault Enterprise knows.
+	return configureAutopilot(ctx, client, c.options.Nodes >= 3, max(3, c.options.Nodes))
+}
+
+// enableAudit makes two audit devices of different kinds, as the catalogue asks for.
+func enableAudit(ctx context.Context, client *vault.Client) error {
+	for path, options := range map[string]*vault.EnableAuditOptions{
+		"file":   {Type: "file", Options: map[string]string{"file_path": "/var/log/vault/audit.log"}},
+		"syslog": {Type: "syslog", Options: map[string]string{"tag": "vault"}},
+	} {
+		if err := client.Sys().EnableAuditWithOptionsWithContext(ctx, path, options); err != nil {
+			return fmt.Errorf("audit device %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// configureAutopilot sets the thresholds that the catalogue asks for. Not by the client's own method: it always sends
+// disable_upgrade_migration, which only Vault Enterprise knows.
+func configureAutopilot(ctx context.Context, client *vault.Client, cleanup bool, minQuorum int) error {
 	_, err := client.Logical().WriteWithContext(ctx, "sys/storage/raft/autopilot/configuration", map[string]any{
-		"cleanup_dead_servers": c.options.Nodes >= 3, "min_quorum": max(3, c.options.Nodes), "dead_server_last_contact_threshold": "24h",
+		"cleanup_dead_servers": cleanup, "min_quorum": minQuorum, "dead_server_last_contact_threshold": "24h",
 		"last_contact_threshold": "10s", "max_trailing_logs": 1000, "server_stabilization_time": "10s",
 	})
 	return err

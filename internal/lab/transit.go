@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -80,7 +81,7 @@ listener "tcp" {
 			t.Close()
 		}
 	}()
-	if t.client, err = newClient("https://"+t.address, authority); err != nil {
+	if t.client, err = newClient("https://"+t.address, authority.ClientTLS()); err != nil {
 		return nil, err
 	}
 	starting, cancel := context.WithTimeout(ctx, time.Minute)
@@ -92,10 +93,10 @@ listener "tcp" {
 }
 
 // newClient is a client of a server of the lab, without a token.
-func newClient(address string, authority *Authority) (*vault.Client, error) {
+func newClient(address string, trust *tls.Config) (*vault.Client, error) {
 	config := vault.DefaultConfig()
 	config.Address = address
-	config.HttpClient = &http.Client{Transport: &http.Transport{TLSClientConfig: authority.ClientTLS()}}
+	config.HttpClient = &http.Client{Transport: &http.Transport{TLSClientConfig: trust}}
 	config.Timeout = time.Minute
 	config.MaxRetries = 0
 	client, err := vault.NewClient(config)
