@@ -2,8 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/server"
+	"github.com/strongroom/strongroom/internal/serverapi"
 	"github.com/strongroom/strongroom/internal/telemetry"
 )
 
@@ -41,25 +40,11 @@ type serverProbe struct {
 }
 
 func newServerProbe(product server.Product, addr string, m material, log *slog.Logger) *serverProbe {
-	cas := m.cas
-	if cas == nil {
-		cas = x509.NewCertPool() // nil would mean the CAs of the image
-	}
 	return &serverProbe{
-		name: product.Name,
-		// In every state it is to answer with 200, so that another status is a fault; what it says about its state is in the body.
-		url: addr + "/v1/sys/health?standbyok=true&perfstandbyok=true&sealedcode=200&uninitcode=200&removedcode=200&haunhealthycode=200&drsecondarycode=200",
-		client: &http.Client{
-			Timeout: probeTimeout,
-			Transport: &http.Transport{
-				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cas, ServerName: m.name},
-				MaxConnsPerHost: 1,
-				IdleConnTimeout: time.Minute,
-			},
-			// A redirect would be about another node.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		log: log,
+		name:   product.Name,
+		url:    addr + "/v1/" + serverapi.Health,
+		client: serverapi.NewClient(serverapi.TLS(m.cas, m.name), probeTimeout, 1),
+		log:    log,
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/serverapi"
 )
 
 const (
@@ -33,10 +35,7 @@ type trust struct {
 }
 
 func (t trust) config() *tls.Config {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: t.authorities, ServerName: t.serverName}
-	if c.RootCAs == nil {
-		c.RootCAs = x509.NewCertPool() // nil would mean the authorities of the image
-	}
+	c := serverapi.TLS(t.authorities, t.serverName)
 	if t.certificate != nil {
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.certificate() }
 	}
@@ -51,17 +50,7 @@ type client struct {
 }
 
 func newClient(address string, t trust) *client {
-	return &client{strings.TrimSuffix(address, "/"), &http.Client{
-		Timeout: changeTime,
-		Transport: &http.Transport{
-			TLSClientConfig:     t.config(),
-			TLSHandshakeTimeout: askTime,
-			MaxConnsPerHost:     2,
-			IdleConnTimeout:     time.Minute,
-		},
-		// Which server answers is what is being asked, and a token goes to nobody else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &client{strings.TrimSuffix(address, "/"), serverapi.NewClient(t.config(), changeTime, 2)}
 }
 
 // answerError is a server's refusal in its own words.

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/serverapi"
 )
 
 // seen is what a server says of itself to everybody.
@@ -33,9 +35,6 @@ type healthAnswer struct {
 	Connected     *bool  `json:"ha_connection_healthy"` // Vault; nil: it does not say
 }
 
-// health asks for status 200 whatever the state, so that other codes are faults.
-const health = "sys/health?activecode=200&standbycode=200&drsecondarycode=200&performancestandbycode=200&sealedcode=200&uninitcode=200&removedcode=200&haunhealthycode=200"
-
 // sealAnswer is that of sys/seal-status.
 type sealAnswer struct {
 	Type    string `json:"type"`
@@ -56,7 +55,7 @@ func look(ctx context.Context, c *client) (seen, error) {
 	defer cancel()
 	before := time.Now()
 	var h healthAnswer
-	if err := c.ask(ctx, http.MethodGet, health, nil, nil, &h); err != nil {
+	if err := c.ask(ctx, http.MethodGet, serverapi.Health, nil, nil, &h); err != nil {
 		return seen{}, err
 	}
 	middle := before.Add(time.Since(before) / 2)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/serverapi"
 )
 
 // API asks the server of this machine with the agent's token. It is made once and used for all runs of the
@@ -53,24 +54,11 @@ const (
 
 // NewAPI makes the client. Nothing is asked before a check asks.
 func NewAPI(o APIOptions) *API {
-	authorities := o.Authorities
-	if authorities == nil {
-		authorities = x509.NewCertPool() // nil would mean the authorities of the image
-	}
 	return &API{
 		address: o.Address,
 		token:   o.Token,
 		notRoot: map[[sha256.Size]byte]bool{},
-		client: &http.Client{
-			Timeout: apiPatience,
-			Transport: &http.Transport{
-				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities, ServerName: o.ServerName},
-				MaxConnsPerHost: 2,
-				IdleConnTimeout: time.Minute,
-			},
-			// The token is for this node's server and goes nowhere else.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		client:  serverapi.NewClient(serverapi.TLS(o.Authorities, o.ServerName), apiPatience, 2),
 	}
 }
 
