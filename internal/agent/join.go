@@ -118,7 +118,7 @@ func (a *Agent) joinIs(s cluster.Status) {
 	for i, state := range cluster.States {
 		states[i] = string(state)
 	}
-	j := telemetry.Join{State: string(s.State), States: states, Reason: s.Reason, Since: s.Since, Fault: s.State == cluster.Refused || s.State == cluster.Failed}
+	j := telemetry.Join{State: string(s.State), States: states, Reason: s.Reason, Hint: s.Hint, Since: s.Since, Fault: s.State == cluster.Refused || s.State == cluster.Failed}
 	a.Exporter.SetJoin(j)
 	if err := a.Journal.Join(j); err != nil {
 		a.Log.Warn("cannot write to the journal", "error", err)

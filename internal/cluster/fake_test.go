@@ -178,6 +178,39 @@ func TestLocalServerDecides(t *testing.T) {
 	}
 }
 
+// A server that says that it was removed may be wrong: the leader's list tells, where there is a token.
+func TestRemovedAndListed(t *testing.T) {
+	gone := fakeHealth(true, false)
+	gone["removed_from_cluster"] = true
+	listing := func(id string) object {
+		return object{"data": object{"config": object{"servers": []object{{"node_id": id, "address": "10.0.0.1:8201", "voter": true}}}}}
+	}
+	withToken := func(o *Options) { o.Session = NewSession(node.NewSecret([]byte("hvs.agent")), nil, nil) }
+	for name, c := range map[string]struct {
+		listed any
+		change []func(*Options)
+		part   string
+	}{
+		"listed":            {listing("node-1"), []func(*Options){withToken}, "takes itself for removed, and the leader lists it"},
+		"not listed":        {listing("node-2"), []func(*Options){withToken}, "this node was removed from its cluster"},
+		"may not ask":       {http.StatusForbidden, []func(*Options){withToken}, "this node was removed from its cluster"},
+		"listed, no tokens": {listing("node-1"), nil, "this node was removed from its cluster"},
+	} {
+		for when, health := range map[string]any{"at once": gone, "while it waits": []any{fakeHealth(true, true), gone}} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				own, leader, id := pair(t)
+				own.answers["sys/health"], own.answers["sys/leader"] = health, object{}
+				leader.answers["sys/storage/raft/configuration"] = c.listed
+				leader.answers["auth/token/renew-self"] = object{"auth": object{"lease_duration": 3600}}
+				err := joinerOf(t, own, id, c.change...).Once(t.Context())
+				if err == nil || !strings.Contains(err.Error(), c.part) || !asRefusal(err).Final {
+					t.Errorf("got %v, want %q", err, c.part)
+				}
+			})
+		}
+	}
+}
+
 // Where all members go by the address of their load balancer, the request goes to a standby, which hands it on.
 func TestJoinThroughAStandby(t *testing.T) {
 	own, standby, id := pair(t)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -292,11 +293,10 @@ func (j *Joiner) api(ctx context.Context, p *pass) (State, error) {
 }
 
 // local finds out where this node stands: everything else follows from the server's own answer.
-func (j *Joiner) local(_ context.Context, p *pass) (State, error) {
+func (j *Joiner) local(ctx context.Context, p *pass) (State, error) {
 	switch {
 	case p.own.removed:
-		return "", refuse("wipe the node's data partitions and bring it up with a new id: an id that was removed never comes back (docs/join.md)",
-			"this node was removed from its cluster")
+		return "", j.removed(ctx, p.own)
 	case p.own.initialized && p.own.sealed:
 		return Unseal, nil
 	case p.own.initialized:
@@ -313,14 +313,16 @@ func (j *Joiner) local(_ context.Context, p *pass) (State, error) {
 	return Find, nil
 }
 
+// proposed is what a candidate has to go with.
+func (j *Joiner) proposed(own seen) local {
+	return local{cmp.Or(own.seal, j.Identity.Seal), own.version, j.Identity.ClusterName}
+}
+
 const tornHint = "stop the server, wipe its storage directory, remove the old peer if there is one, and bring the node up with a new id"
 
 // find looks for members and asks them, until one can be joined.
 func (j *Joiner) find(ctx context.Context, p *pass) (State, error) {
-	own := local{p.own.seal, p.own.version, j.Identity.ClusterName}
-	if own.seal == "" {
-		own.seal = j.Identity.Seal
-	}
+	own := j.proposed(p.own)
 	err := until(ctx, j.Limits.Leader, 5*j.Limits.Pace, 40*j.Limits.Pace, func(ctx context.Context) (bool, error) {
 		candidates, lookup := find(ctx, j.Identity, j.Resolver, j.Discover)
 		if len(candidates) == 0 {
@@ -373,13 +375,7 @@ func (j *Joiner) askLeader(ctx context.Context, p *pass) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, changeTime)
 	defer cancel()
-	client := p.leader.client
-	if j.Certificate != nil && j.Session.LogsIn() {
-		// A login shows the node's certificate, so that this client has one.
-		t := p.leader.trust()
-		t.certificate = j.Certificate
-		client = newClient(p.leader.address, t)
-	}
+	client := j.clientOf(p.leader)
 	if err := j.Session.Keep(limited, client); err != nil && !j.Session.HasToken() {
 		if j.NonVoters {
 			return failed("the role must exist before the node joins: docs/join.md", "this node could join as a non-voter and never be promoted: %v", err)
@@ -400,6 +396,16 @@ func (j *Joiner) askLeader(ctx context.Context, p *pass) error {
 	}
 	p.nonVoter = j.NonVoters
 	return conflict(j.Identity, members)
+}
+
+// clientOf asks the leader as this node: a login shows the node's certificate.
+func (j *Joiner) clientOf(leader *proof) *client {
+	if j.Certificate == nil || !j.Session.LogsIn() {
+		return leader.client
+	}
+	t := leader.trust()
+	t.certificate = j.Certificate
+	return newClient(leader.address, t)
 }
 
 // conflict says why this node would take somebody's place. The same id at the same address is this node itself, cut short
@@ -515,7 +521,7 @@ func (j *Joiner) unseal(ctx context.Context, p *pass) (State, error) {
 		case err != nil:
 			err = failed("is the server's unit running?", "the local server does not answer any more: %s", words(err))
 		case own.removed:
-			return true, refuse("wipe the node's data partitions and bring it up with a new id", "this node was removed from its cluster")
+			return true, j.removed(ctx, own)
 		case !own.initialized && (p.own.initialized || own.seal == "shamir" || own.sealed):
 			// It was restarted before the join was on its disk.
 			lost = true
@@ -554,7 +560,7 @@ func (j *Joiner) listed(ctx context.Context, p *pass) (State, error) {
 		case err != nil:
 			err = failed("is the server's unit running?", "the local server does not answer any more: %s", words(err))
 		case own.removed:
-			return true, refuse("wipe the node's data partitions and bring it up with a new id", "this node was removed from its cluster")
+			return true, j.removed(ctx, own)
 		case !own.initialized || own.sealed:
 			next = API
 			return true, nil

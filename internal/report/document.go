@@ -20,6 +20,7 @@ type Document struct {
 	Baseline string          `json:"baseline"` // SHA-256 of the baseline, hex
 	Profile  control.Profile `json:"profile"`
 	Host     Host            `json:"host"`
+	Join     *Join           `json:"join,omitempty"` // only in what a running agent serves, and of a node that is to join
 	Stage    control.Stage   `json:"stage"`
 	Verdict  check.Verdict   `json:"verdict"`
 	Started  time.Time       `json:"started"` // UTC
@@ -48,6 +49,14 @@ type Host struct {
 	// metal: "kvm", "amazon", "docker".
 	Platform       string `json:"platform,omitempty"`
 	Virtualization string `json:"virtualization,omitempty"`
+}
+
+// Join is where the node stood on its way into the cluster when the report was read. It is not judged: a verdict is about the host.
+type Join struct {
+	State  string    `json:"state"` // as hostcheck_join_state: "ready"
+	Since  time.Time `json:"since"` // UTC
+	Reason string    `json:"reason,omitempty"`
+	Hint   string    `json:"hint,omitempty"`
 }
 
 // GuideSource is the document whose items controls serve.

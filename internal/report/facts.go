@@ -33,6 +33,9 @@ func (d *Document) facts() []property {
 		{"baseline", d.Baseline},
 		{"profile", d.Profile.Server + "/" + d.Profile.Platform + ", " + d.Profile.Layout + ", " + d.Profile.Distribution},
 	}
+	if d.Join != nil {
+		all = append(all, property{"join", d.Join.State}, property{"join-reason", d.Join.Reason}, property{"join-hint", d.Join.Hint})
+	}
 	if d.Source.Name != "" {
 		all = append(all, property{"guide", d.Source.Name + ", revision of " + d.Source.Revision})
 	}

@@ -402,6 +402,7 @@ type line struct {
 func identity(d *Document) []line {
 	names := map[string]line{
 		"node-id": {name: "Node"}, "machine-id": {name: "Machine"}, "image-id": {name: "Image"}, "image-version": {name: "Image version"},
+		"join": {name: "Join"}, "join-reason": {name: "Join: reason"}, "join-hint": {name: "Join: what to do"},
 		"kernel": {name: "Kernel"}, "platform": {name: "Tier"}, "virtualization": {name: "Virtualization"}, "profile": {name: "Profile"}, "guide": {name: "Hardening guide"},
 		"root-hash": {name: "Root hash (dm-verity)", digest: true}, "baseline": {name: "Baseline (SHA-256)", digest: true},
 	}

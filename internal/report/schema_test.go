@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -49,6 +50,17 @@ func decode(t testing.TB, content []byte) any {
 
 func TestJSONValidates(t *testing.T) {
 	s := schema(t)
+	joining := report.New(good(), "1.2.3")
+	joining.Join = &report.Join{State: "refused", Since: time.Unix(1_700_000_000, 0).UTC(), Reason: "another seal", Hint: "give it the cluster's"}
+	if err := s.Validate(decode(t, write(t, joining, report.JSON, report.Options{}))); err != nil {
+		t.Errorf("joining: %v", err)
+	}
+	page := string(write(t, joining, report.HTML, report.Options{}))
+	for _, want := range []string{"refused", "another seal", "give it the cluster&#39;s"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
 	for name, r := range map[string]*check.Report{"fail": result(), "good": good(), "empty": {Verdict: check.Unknown}} {
 		if err := s.Validate(decode(t, write(t, report.New(r, "1.2.3"), report.JSON, report.Options{}))); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -51,7 +51,7 @@ func (e *Exporter) Handler(probes Probes, access *Access, log *slog.Logger) http
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		if err := report.WriteJSON(w, d); err != nil {
+		if err := report.WriteJSON(w, e.withJoin(d)); err != nil {
 			log.Debug("cannot send report", "error", err) // the reader went away
 		}
 	})))
@@ -114,6 +114,17 @@ func (e *Exporter) verified(probes Probes) error {
 		return fmt.Errorf("the host does not pass")
 	}
 	return nil
+}
+
+// withJoin is the report with where the join is now: it goes its way beside the judgements.
+func (e *Exporter) withJoin(d *report.Document) *report.Document {
+	j := e.Join()
+	if j == nil {
+		return d
+	}
+	shown := *d
+	shown.Join = &report.Join{State: j.State, Since: j.Since.UTC(), Reason: j.Reason, Hint: j.Hint}
+	return &shown
 }
 
 // joined gives the reason why this node is not a member. Where nobody looks after the join, the server's word is enough.

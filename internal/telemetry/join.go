@@ -12,6 +12,7 @@ type Join struct {
 	State  string    // one of States: "ready"
 	States []string  // all that there are, in their order: each is a series of its own
 	Reason string    // why this state and no later one; empty when there is nothing to say. Never a secret
+	Hint   string    // what somebody can do about it; may be empty
 	Since  time.Time // when the state was entered
 	Fault  bool      // somebody has to act: it does not go on by itself
 }

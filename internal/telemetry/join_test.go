@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/report"
 	"github.com/strongroom/strongroom/internal/telemetry"
 )
 
@@ -33,5 +34,33 @@ func TestJoinState(t *testing.T) {
 		if n := strings.Count(page, "\nhostcheck_join_state{"); n != len(c.want) {
 			t.Errorf("%s: %d series", c.state, n)
 		}
+	}
+}
+
+// The report says where the join is, as it is now; nothing of it before there is one, and the posted report stays as it was.
+func TestReportHasTheJoin(t *testing.T) {
+	e := telemetry.NewExporter(telemetry.Build{})
+	h := e.Handler(telemetry.Probes{Alive: yes, Server: ready}, nil, quiet)
+	posted := document(passing)
+	e.Judged(posted, false)
+	join := func() *report.Join {
+		d, err := report.ReadJSON(get(h, "GET", "/report").Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Join
+	}
+	if j := join(); j != nil {
+		t.Errorf("there is none, and the report has %+v", j)
+	}
+	since := time.Unix(1_700_000_000, 0).UTC()
+	for _, state := range []string{"refused", "ready"} {
+		e.SetJoin(telemetry.Join{State: state, Reason: "why", Hint: "what to do", Since: since})
+		if j := join(); j == nil || *j != (report.Join{State: state, Since: since, Reason: "why", Hint: "what to do"}) {
+			t.Errorf("%s: the report has %+v", state, j)
+		}
+	}
+	if posted.Join != nil {
+		t.Error("the posted report was changed")
 	}
 }
