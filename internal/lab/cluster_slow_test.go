@@ -137,7 +137,7 @@ func replaceNode(t *testing.T, ctx context.Context, c *Cluster) {
 			time.Sleep(pace)
 		}
 	}()
-	err := replaceUntilMember(t, ctx, c, name)
+	err := replaceUntilMember(t, ctx, c, name, allThree)
 	stop()
 	watch.Wait()
 	if err != nil {
@@ -150,32 +150,6 @@ func replaceNode(t *testing.T, ctx context.Context, c *Cluster) {
 	}
 	if fewest < 2 {
 		t.Errorf("only %d healthy nodes at some moment", fewest)
-	}
-}
-
-// replaceUntilMember puts a fresh node in the place of another. A server that is slow to replay the log may take itself for
-// removed (hashicorp/vault#32099), and an emulated one is slow: then this does what the node's refusal says, a new one once more.
-func replaceUntilMember(t *testing.T, ctx context.Context, c *Cluster, name string) error {
-	const tries = 4
-	for try := 1; ; try++ {
-		if err := c.Replace(ctx, name); err != nil {
-			return err
-		}
-		said := ""
-		for ctx.Err() == nil && !strings.HasPrefix(said, "ready: ") && !strings.HasPrefix(said, "refused: ") {
-			time.Sleep(pace)
-			said = sayOf(ctx, c, name)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("%s is no member: %q", name, said)
-		case strings.HasPrefix(said, "ready: "):
-			t.Logf("a member at try %d", try)
-			return c.AwaitMembers(ctx, allThree...)
-		case !strings.Contains(said, "takes itself for removed") || try == tries:
-			return fmt.Errorf("try %d: %s: %s", try, name, said)
-		}
-		t.Logf("try %d: %s", try, said)
 	}
 }
 
