@@ -113,7 +113,7 @@ func TestRunWritesTheNode(t *testing.T) {
 	want := node.Identity{
 		NodeID: "30313233-3435-4637-b839-616263646566", ClusterName: "test",
 		APIAddr: "https://node.example:8200", ClusterAddr: "https://10.0.2.15:8201",
-		Seal: "shamir", CA: string(creds.CA), Telemetry: node.Telemetry{DisableHostname: true},
+		Seal: "shamir", CA: string(creds.CA), Raft: node.Raft{PerformanceMultiplier: 1}, Telemetry: node.Telemetry{DisableHostname: true},
 		Audit: []node.AuditDevice{
 			{Type: "file", Options: map[string]string{"file_path": "/var/log/vault/audit.log"}},
 			{Type: "syslog", Options: map[string]string{"tag": "vault-audit"}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/hclwrite"
@@ -52,6 +53,7 @@ func ServerConfig(p server.Product, r node.Identity, seal node.Seal, baked Baked
 	storage := body.AppendNewBlock("storage", []string{"raft"}).Body()
 	set(storage, "path", p.Data)
 	set(storage, "node_id", r.NodeID)
+	set(storage, "performance_multiplier", strconv.Itoa(r.Raft.PerformanceMultiplier))
 
 	sealStanza(p, body, seal)
 

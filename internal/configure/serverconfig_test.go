@@ -37,7 +37,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 
 var rendered = node.Identity{
 	NodeID: "30313233-3435-4637-b839-616263646566", ClusterName: "prod-eu1",
-	APIAddr: "https://vault-1.example.net:8200", ClusterAddr: "https://[2001:db8::1]:8201",
+	APIAddr: "https://vault-1.example.net:8200", ClusterAddr: "https://[2001:db8::1]:8201", Raft: node.Raft{PerformanceMultiplier: 1},
 }
 
 // audited is what configure makes of it for OpenBao.

@@ -33,6 +33,8 @@ func TestBlocks(t *testing.T) {
 		want  func(*node.Config)
 	}{
 		"memory lock": {src: `memory_lock = "off"`},
+		"raft, empty": {src: "raft {\n}"},
+		"raft":        {src: "raft {\n  performance_multiplier = \"5\"\n}", want: func(c *node.Config) { c.Raft.PerformanceMultiplier = 5 }},
 		"join": {src: `join {
   leader { address = "https://vault-1.example.net:8200" }
   leader {
@@ -156,6 +158,10 @@ func TestBlockMistakes(t *testing.T) {
 		src  string
 		want map[int]string // line → text
 	}{
+		"raft out of range":            {"raft {\n  performance_multiplier = \"11\"\n}", map[int]string{9: "not a number from 1 to 10"}},
+		"raft with zeros":              {"raft {\n  performance_multiplier = \"05\"\n}", map[int]string{9: "not a number from 1 to 10"}},
+		"raft with a number":           {"raft {\n  performance_multiplier = 5\n}", map[int]string{9: "performance_multiplier"}},
+		"raft with another key":        {"raft {\n  trailing_logs = \"5\"\n}", map[int]string{9: "unknown key"}},
 		"memory lock of another image": {`memory_lock = "on"`, map[int]string{8: "this image was baked with off"}},
 		"memory lock":                  {`memory_lock = "yes"`, map[int]string{8: "neither on nor off"}},
 		"join without a member":        {"join {\n}", map[int]string{8: "names no member"}},

@@ -38,6 +38,7 @@ func check(spec fileSpec, at locator, image Image, wrong *Mistakes) *Config {
 		ClusterAddr: spec.ClusterAddr,
 		MovedFrom:   spec.MovedFrom,
 		Join:        spec.Join.check(at, wrong),
+		Raft:        spec.Raft.check(at, wrong),
 		Seal:        spec.Seal.check(at, image.Server, wrong),
 		TLS:         spec.TLS.check(at, wrong),
 		Auth:        spec.Auth.check(at, wrong),

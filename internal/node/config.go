@@ -15,6 +15,7 @@ type Config struct {
 	ClusterAddr string // URL; may hold a go-sockaddr template
 	MovedFrom   string // one of the names of the machine that the data partition was made on; usually empty
 	Join        JoinConfig
+	Raft        Raft
 	Seal        Seal
 	TLS         TLSReferences
 	Auth        *Auth // nil: the credential strongroom.agent.token, if there is one
@@ -34,6 +35,7 @@ type fileSpec struct {
 	MemoryLock  string         `hcl:"memory_lock,optional"`
 	MovedFrom   string         `hcl:"moved_from,optional"`
 	Join        *joinSpec      `hcl:"join,block"`
+	Raft        *raftSpec      `hcl:"raft,block"`
 	Seal        *sealSpec      `hcl:"seal,block"`
 	TLS         *tlsSpec       `hcl:"tls,block"`
 	Auth        *authSpec      `hcl:"auth,block"`

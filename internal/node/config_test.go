@@ -40,9 +40,9 @@ func TestParse(t *testing.T) {
 		ClusterName: "prod-eu1",
 		APIAddr:     "https://vault-1.example.net:8200",
 		ClusterAddr: "https://{{ GetPrivateIP }}:8201",
-		Seal:        node.Seal{Type: "shamir"},
-		TLS:         node.TLSReferences{Cert: "credential:strongroom.tls.crt", Key: "credential:strongroom.tls.key", CA: "credential:strongroom.tls.ca"},
-		Telemetry:   node.TelemetryConfig{DisableHostname: true},
+		Raft:        node.Raft{PerformanceMultiplier: 1}, Seal: node.Seal{Type: "shamir"},
+		TLS:       node.TLSReferences{Cert: "credential:strongroom.tls.crt", Key: "credential:strongroom.tls.key", CA: "credential:strongroom.tls.ca"},
+		Telemetry: node.TelemetryConfig{DisableHostname: true},
 		Firewall: node.Firewall{
 			APIClients:   prefixes("10.0.0.0/8", "2001:db8::/32"),
 			ClusterPeers: prefixes("10.1.2.0/24"),

@@ -17,6 +17,7 @@ type Identity struct {
 	Seal        string    `json:"seal"`         // "shamir", "transit", "awskms", …
 	CA          string    `json:"ca"`           // PEM: the authorities that the cluster believes
 	Join        Join      `json:"join"`
+	Raft        Raft      `json:"raft"`
 	Auth        *Auth     `json:"auth,omitempty"` // nil: the credential strongroom.agent.token, if there is one
 	Telemetry   Telemetry `json:"telemetry"`
 	// Audit are the devices that every member of the cluster has. OpenBao finds them in its configuration; on Vault they are made

@@ -10,8 +10,9 @@ default_lease_ttl             = "1h"
 max_lease_ttl                 = "24h"
 
 storage "raft" {
-  path    = "/var/lib/vault"
-  node_id = "30313233-3435-4637-b839-616263646566"
+  path                   = "/var/lib/vault"
+  node_id                = "30313233-3435-4637-b839-616263646566"
+  performance_multiplier = "1"
 }
 
 seal "transit" {
