@@ -72,15 +72,18 @@ image-proof: ## boot the image in OUTPUT and print what the node reports
 ##@ Check
 
 .PHONY: check
-check: ## format, vet, staticcheck and the unit tests: what to run before every commit
+check: lint ## lint and the unit tests: what to run before every commit
+	$(GO) test ./...
+
+.PHONY: lint
+lint: ## format, vet and staticcheck
 	@unformatted=$$(gofmt -l cmd hardening internal systemd tools); \
 		if [[ -n $$unformatted ]]; then echo "not formatted (gofmt -w): $$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags bake,boot ./...
+	$(GO) vet -tags bake,boot,slow ./...
 	@tools/build staticcheck
-	$$(tools/build --path staticcheck) -tags bake,boot ./...
+	$$(tools/build --path staticcheck) -tags bake,boot,slow ./...
 	@! grep -rn 'could not find type' --include='*.hcl2spec.go' . || { echo 'a field of the configuration has a type that HCL cannot carry' >&2; exit 1; }
-	$(GO) test ./...
 
 .PHONY: check-generated
 check-generated: ## fail when a generated file is not what its source says
@@ -89,14 +92,14 @@ check-generated: ## fail when a generated file is not what its source says
 			echo 'generated files were stale; they have been made again: review and commit them' >&2; git status --short $$(tools/generate --list) >&2; exit 1; fi
 
 .PHONY: test
-test: deps plugin-install check check-generated ## everything: checks, real bakes, boots in QEMU
+test: deps plugin-install lint check-generated ## everything: checks, real bakes, boots in QEMU
 	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
-		$(GO) test -tags bake,boot -p 1 -count 1 -timeout 60m ./cmd/... ./internal/...
+		$(GO) test -tags bake,boot -p 1 -count 1 -timeout 60m ./...
 
 .PHONY: test-slow
 test-slow: deps plugin-install ## make test, and what takes too long for it: the other distribution, memory locked
 	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
-		$(GO) test -tags bake,boot,slow -p 1 -count 1 -timeout 180m ./cmd/... ./internal/...
+		$(GO) test -tags bake,boot,slow -p 1 -count 1 -timeout 180m ./...
 
 .PHONY: fuzz
 fuzz: ## a million executions of every parser's fuzz target, one after the other: hours (FUZZTIME=10s for a look)
