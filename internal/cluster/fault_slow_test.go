@@ -141,10 +141,10 @@ func TestTornStorage(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.start().answering()
-		j, seen := m.joiner(m.identity(leader), w.withRoot)
+		j, _ := m.joiner(m.identity(leader), w.withRoot)
 		expectRefusal(t, j.Once(t.Context()), ByJoin, true, "its server has no data")
 		// Without the mark of a member, it is the server that refuses.
-		j, seen = m.joiner(m.identity(leader), w.withRoot, func(o *Options) { o.StateDir = t.TempDir() })
+		j, seen := m.joiner(m.identity(leader), w.withRoot, func(o *Options) { o.StateDir = t.TempDir() })
 		expectRefusal(t, j.Once(t.Context()), ByJoin, true, "a Raft log, and no data that go with it")
 		if after := w.raft(leader); fmt.Sprint(after) != fmt.Sprint(before) {
 			t.Errorf("members %+v, before %+v; %s", after, before, seen.names())
