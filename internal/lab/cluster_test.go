@@ -24,7 +24,7 @@ import (
 const clusterTimeout = 18 * time.Minute // emulated, three nodes on two cores
 
 // newCluster prepares a cluster that ends with the test. It takes the place of every machine that the tests may run at once.
-func newCluster(t *testing.T, o ClusterOptions) *Cluster {
+func newCluster(t testing.TB, o ClusterOptions) *Cluster {
 	t.Helper()
 	o.Image, _ = finished(t)
 	o.Dir = t.TempDir()
@@ -59,7 +59,7 @@ func newCluster(t *testing.T, o ClusterOptions) *Cluster {
 }
 
 // tell shows what a failed test has left.
-func (c *Cluster) tell(t *testing.T) {
+func (c *Cluster) tell(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var table bytes.Buffer
