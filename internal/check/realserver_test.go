@@ -69,7 +69,7 @@ func startVault(t *testing.T, b *baseline.Baseline, change ...string) *realServe
 	api, cluster := freePort(t), freePort(t)
 	// The same file for the server and for the checks, but for where things lie on this machine.
 	config := strings.NewReplacer(append(change, `"[::]:8200"`, fmt.Sprintf(`"127.0.0.1:%d"`, api), `"[::]:8201"`, fmt.Sprintf(`"127.0.0.1:%d"`, cluster))...).
-		Replace(string(configure.ServerConfig(product, node.Identity{NodeID: "node-1", ClusterName: "prod-eu1",
+		Replace(string(configure.ServerConfig(product, node.Identity{NodeID: "node-1", ClusterName: "prod-eu1", Raft: node.Raft{PerformanceMultiplier: 1},
 			APIAddr: "https://" + realName + ":8200", ClusterAddr: "https://127.0.0.1:8201"}, node.Seal{}, baked)))
 	moved := strings.NewReplacer(`"/run/vault/`, `"`+run+`/`, `"/var/lib/vault"`, `"`+data+`"`, `127.0.0.1:8201`, fmt.Sprintf("127.0.0.1:%d", cluster)).Replace(config)
 	own := filepath.Join(t.TempDir(), "vault.hcl")
