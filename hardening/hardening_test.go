@@ -25,18 +25,8 @@ import (
 func everyBaseline(t *testing.T) map[string]*baseline.Baseline {
 	t.Helper()
 	out := map[string]*baseline.Baseline{}
-	for _, platform := range baseline.Platforms {
-		for _, distribution := range baseline.Distributions {
-			for _, lock := range []string{"on", "off"} {
-				p := checktest.Profile()
-				p.Platform, p.Distribution = platform, distribution
-				p.Parameters = map[string]string{"memory_lock": lock}
-				out[fmt.Sprintf("vault %s %s memory_lock=%s", platform, distribution, lock)] = checktest.Compile(t, p)
-			}
-			p := checktest.OpenBaoProfile()
-			p.Platform, p.Distribution = platform, distribution
-			out[fmt.Sprintf("openbao %s %s", platform, distribution)] = checktest.Compile(t, p)
-		}
+	for name, p := range checktest.Profiles() {
+		out[name] = checktest.Compile(t, p)
 	}
 	return out
 }

@@ -1,12 +1,13 @@
-// Package systemd holds the unit files and their kin that images carry verbatim, below the paths that they have
-// on a host: what lies below usr and etc is in every image, what lies below vault or openbao is in the images of that
-// server, without the directory's name. Values that belong to a control are not here: controls render them as
-// drop-ins. A file named X.symlink holds the target of a symbolic link X.
+// Package systemd holds the unit files and their kin that nodes carry verbatim, below the paths that they have
+// on a host: what lies below usr is on every node. Leading directories that are named after a server (vault, openbao), a layout
+// (sealed, installed) or a family of distributions (debian, rhel) hold what is for nodes of that name alone; their names are no
+// part of the path. Values that belong to a control are not here: controls render them as drop-ins. A file named X.symlink
+// holds the target of a symbolic link X.
 package systemd
 
 import "embed"
 
 // Files is the tree.
 //
-//go:embed all:usr all:etc all:vault all:openbao
+//go:embed all:usr all:vault all:openbao all:sealed all:debian
 var Files embed.FS

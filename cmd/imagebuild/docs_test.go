@@ -31,7 +31,7 @@ func TestExamplesOfTheCatalogue(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, err := catalogue.Compile(control.Profile{
-		Server: "vault", Platform: "vm", Layout: baseline.Layouts[0], Distribution: baseline.Distributions[0],
+		Server: "vault", Platform: "vm", Layout: baseline.Layouts[0], Distribution: baseline.Distributions(baseline.Layouts[0])[0],
 	})
 	if err != nil {
 		t.Fatal(err)

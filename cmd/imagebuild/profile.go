@@ -17,6 +17,7 @@ import (
 // profileFlags choose a profile in the words of the template's attributes.
 type profileFlags struct {
 	profile      string
+	layout       string
 	distribution string
 	parameters   map[string]string
 	controls     []string
@@ -26,7 +27,8 @@ type profileFlags struct {
 
 func (f *profileFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.profile, "profile", "vault/vm", "server and platform")
-	c.Flags().StringVar(&f.distribution, "distribution", "debian/trixie", "distribution that the image stands on")
+	c.Flags().StringVar(&f.layout, "layout", baseline.Layouts[0], "sealed: an image of the builder; installed: a machine that another builder or installer made")
+	c.Flags().StringVar(&f.distribution, "distribution", "debian/trixie", "distribution that the node stands on")
 	c.Flags().StringToStringVar(&f.parameters, "set", nil, "`name=value` of a parameter, repeatable")
 	c.Flags().StringArrayVar(&f.controls, "controls", nil, "`file` with controls of your own, repeatable")
 	c.Flags().StringVar(&f.nodeCA, "node-config-ca", "", "`file` with the authorities of servers that may hand out node.hcl")
@@ -63,7 +65,7 @@ func (f *profileFlags) compile(c *cobra.Command) (*baseline.Baseline, *baseline.
 		return nil, nil, err
 	}
 	b, err := catalogue.Compile(control.Profile{
-		Server: server, Platform: platform, Layout: "sealed", Distribution: f.distribution, Parameters: parameters,
+		Server: server, Platform: platform, Layout: f.layout, Distribution: f.distribution, Parameters: parameters,
 	})
 	if err != nil {
 		return nil, nil, &usageError{c.CommandPath(), fmt.Errorf("cannot compile the profile: %w", err)}

@@ -83,7 +83,7 @@ func profiles(catalogue *baseline.Catalogue) []control.Profile {
 	for _, server := range baseline.Servers {
 		for _, platform := range baseline.Platforms {
 			for _, layout := range baseline.Layouts {
-				for _, distribution := range baseline.Distributions {
+				for _, distribution := range baseline.Distributions(layout) {
 					p := control.Profile{Server: server, Platform: platform, Layout: layout, Distribution: distribution}
 					out = append(out, p)
 					for _, parameter := range catalogue.Parameters {

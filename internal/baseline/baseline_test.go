@@ -36,6 +36,14 @@ func profiles() map[string]control.Profile {
 	p := checktest.Profile()
 	p.Distribution = "debian/bookworm"
 	out["vault-vm-bookworm"] = p
+	for _, d := range baseline.Distributions("installed") {
+		p := checktest.Profile()
+		p.Layout, p.Distribution = "installed", d
+		out["vault-vm-installed-"+strings.ReplaceAll(d, "/", "-")] = p
+	}
+	p = checktest.OpenBaoProfile()
+	p.Layout, p.Platform = "installed", "cloud"
+	out["openbao-cloud-installed"] = p
 	return out
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -40,8 +41,15 @@ type entry struct {
 	rationale string
 	fix       string
 	when      map[string][]string
-	resources []*yaml.Node
+	deferred  map[string][]string // profiles in which a first shutdown brings it about
+	resources []resourceEntry
 	site      bool // a user's, not ours
+}
+
+// resourceEntry is one resource of a control, and the profiles that it is for.
+type resourceEntry struct {
+	node *yaml.Node // without its when
+	when map[string][]string
 }
 
 // noSource complains of a control that does not say where it comes from.
@@ -68,6 +76,7 @@ type controlText struct {
 	Rationale string               `yaml:"rationale"`
 	Fix       string               `yaml:"fix"`
 	When      map[string]yaml.Node `yaml:"when"`
+	Deferred  map[string]yaml.Node `yaml:"deferred"`
 	Resources []yaml.Node          `yaml:"resources"`
 }
 
@@ -185,17 +194,58 @@ func (t controlText) entry(file string, line int, family string) (entry, error) 
 		complain("%v", err)
 	}
 	e.stage = stage
-	for name, node := range t.When {
-		values, err := oneOrMany(&node)
-		if err != nil {
-			complain("when %s: %v", name, err)
-		}
-		e.when[name] = values
+	if e.when, err = conditions(t.When); err != nil {
+		complain("when %v", err)
+	}
+	if e.deferred, err = conditions(t.Deferred); err != nil {
+		complain("deferred %v", err)
 	}
 	for i := range t.Resources {
-		e.resources = append(e.resources, &t.Resources[i])
+		r, err := readResource(&t.Resources[i])
+		if err != nil {
+			complain("%v", err)
+		}
+		e.resources = append(e.resources, r)
 	}
 	return e, errors.Join(errs...)
+}
+
+// conditions reads fields of a profile with the values that select it.
+func conditions(nodes map[string]yaml.Node) (map[string][]string, error) {
+	out := map[string][]string{}
+	for name, node := range nodes {
+		values, err := oneOrMany(&node)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		out[name] = values
+	}
+	return out, nil
+}
+
+// readResource takes the when off a resource: "- when: {layout: installed}" and the kind with its fields beside it.
+func readResource(node *yaml.Node) (resourceEntry, error) {
+	kind := *node
+	kind.Content = nil
+	out := resourceEntry{node: &kind}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if node.Kind != yaml.MappingNode || node.Content[i].Value != "when" {
+			kind.Content = append(kind.Content, node.Content[i], node.Content[i+1])
+			continue
+		}
+		var when map[string]yaml.Node
+		err := decodeStrict(node.Content[i+1], &when)
+		if err == nil {
+			out.when, err = conditions(when)
+		}
+		if err != nil {
+			return out, fmt.Errorf("line %d: when of a resource: %w", node.Line, err)
+		}
+	}
+	if node.Kind != yaml.MappingNode {
+		out.node = node
+	}
+	return out, nil
 }
 
 func oneOrMany(n *yaml.Node) ([]string, error) {
@@ -239,10 +289,16 @@ func (c *Catalogue) validate(from int) []error {
 		errs = append(errs, err)
 	}
 	for _, e := range c.entries[from:] {
-		for name := range e.when {
-			if _, ok := params[name]; !ok && !slices.Contains(profileFields, name) {
-				errs = append(errs, fmt.Errorf("%s: control %q: when names %q, which is neither a parameter nor one of %s",
-					place(e.file, e.line), e.id, name, strings.Join(profileFields, ", ")))
+		all := []map[string][]string{e.when, e.deferred}
+		for _, r := range e.resources {
+			all = append(all, r.when)
+		}
+		for _, when := range all {
+			for _, name := range slices.Sorted(maps.Keys(when)) {
+				if _, ok := params[name]; !ok && !slices.Contains(profileFields, name) {
+					errs = append(errs, fmt.Errorf("%s: control %q: when names %q, which is neither a parameter nor one of %s",
+						place(e.file, e.line), e.id, name, strings.Join(profileFields, ", ")))
+				}
 			}
 		}
 		if len(e.guide) == 0 && (!e.site || len(e.refs) == 0) {
@@ -258,23 +314,36 @@ func (c *Catalogue) validate(from int) []error {
 	return errs
 }
 
-// validateEntry fills an entry in with the default parameters, for the first server that it is about.
+// validateEntry fills an entry in with the default parameters, for the first profile that it is about, and each of its
+// resources for the first that this one is about.
 func (c *Catalogue) validateEntry(e entry, params map[string]string) []error {
-	p := control.Profile{Server: Servers[0], Parameters: params}
-	if servers := e.when["server"]; len(servers) > 0 {
-		p.Server = servers[0]
-	}
-	w, err := c.wordsOf(p)
-	if err != nil {
-		return []error{fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err)}
-	}
 	var errs []error
-	if _, err := e.control(w); err != nil {
+	complain := func(err error) {
 		errs = append(errs, fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err))
 	}
+	w, err := c.wordsWhere(params, e.when)
+	if err == nil {
+		_, err = e.control(w)
+	}
+	if err != nil {
+		complain(err)
+		if w.texts == nil {
+			return errs
+		}
+	}
+	if len(e.deferred) > 0 {
+		if _, err := c.wordsWhere(params, e.when, e.deferred); err != nil {
+			complain(fmt.Errorf("deferred: %w", err))
+		}
+	}
 	var decoded control.Control
-	for _, n := range e.resources {
-		res, err := decodeResource(n, w)
+	for _, r := range e.resources {
+		w, err := c.wordsWhere(params, e.when, r.when)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", place(e.file, r.node.Line), err))
+			continue
+		}
+		res, err := decodeResource(r.node, w)
 		if err != nil {
 			errs = append(errs, inFile(e.file, err))
 			continue
@@ -285,6 +354,27 @@ func (c *Catalogue) validateEntry(e entry, params map[string]string) []error {
 		errs = append(errs, fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err))
 	}
 	return errs
+}
+
+// wordsWhere gives the words of the first profile that conditions select; parameters that they name are not asked.
+func (c *Catalogue) wordsWhere(params map[string]string, conditions ...map[string][]string) (words, error) {
+	for _, layout := range Layouts {
+		for _, serverID := range Servers {
+			for _, platform := range Platforms {
+				for _, d := range Distributions(layout) {
+					p := control.Profile{Server: serverID, Platform: platform, Layout: layout, Distribution: d, Parameters: params}
+					if !slices.ContainsFunc(conditions, func(when map[string][]string) bool {
+						fields := maps.Clone(when)
+						maps.DeleteFunc(fields, func(name string, _ []string) bool { return !slices.Contains(profileFields, name) })
+						return !selects(fields, p)
+					}) {
+						return c.wordsOf(p)
+					}
+				}
+			}
+		}
+	}
+	return words{}, errors.New("when selects no profile that there is")
 }
 
 // checkProcedure keeps what is never judged apart from what is: a procedure beside a fact would vanish behind

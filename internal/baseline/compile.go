@@ -9,16 +9,19 @@ import (
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/distribution"
 	"github.com/strongroom/strongroom/internal/server"
 )
 
 // Known values of a profile's fields. A value that is not here would select nothing by mistake.
 var (
-	Servers       = server.IDs()
-	Platforms     = []string{"cloud", "vm", "metal"}
-	Layouts       = []string{"sealed"}
-	Distributions = []string{"debian/trixie", "debian/bookworm"}
+	Servers   = server.IDs()
+	Platforms = []string{"cloud", "vm", "metal"}
+	Layouts   = distribution.Layouts
 )
+
+// Distributions are those that a layout can stand on, its default first.
+func Distributions(layout string) []string { return distribution.IDs(layout) }
 
 // Baseline is the statement of one profile: the controls that apply, every value resolved.
 type Baseline struct {
@@ -50,7 +53,12 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err)
 		}
-		for _, n := range e.resources {
+		ctl.Deferred = len(e.deferred) > 0 && selects(e.deferred, resolved)
+		for _, r := range e.resources {
+			if !selects(r.when, resolved) {
+				continue
+			}
+			n := r.node
 			res, err := decodeResource(n, words)
 			if err != nil {
 				return nil, inFile(e.file, err)
@@ -61,12 +69,15 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 			keys[res.Key()] = statement{e.id, place(e.file, n.Line)}
 			ctl.Resources = append(ctl.Resources, res)
 		}
+		if len(ctl.Resources) == 0 {
+			return nil, fmt.Errorf("%s: control %q: none of its resources is for this profile: restrict the control itself (when)", place(e.file, e.line), e.id)
+		}
 		b.Controls = append(b.Controls, ctl)
 	}
 	slices.SortFunc(b.Controls, func(a, z control.Control) int {
 		return cmp.Or(strings.Compare(a.Family, z.Family), strings.Compare(a.ID, z.ID))
 	})
-	b.static, err = readStatic(c.units, resolved.Server)
+	b.static, err = readStatic(c.units, resolved)
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +114,8 @@ func (c *Catalogue) resolve(p control.Profile) (control.Profile, error) {
 	}
 	one("server", p.Server, Servers)
 	one("platform", p.Platform, Platforms)
-	one("layout", p.Layout, Layouts)
-	one("distribution", p.Distribution, Distributions)
+	_, err := distribution.Find(p.Layout, p.Distribution)
+	errs = append(errs, err)
 
 	values := map[string]string{}
 	declared := map[string]bool{}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/distribution"
 	"github.com/strongroom/strongroom/internal/overlay"
 )
 
@@ -17,21 +19,32 @@ type staticFile struct {
 	content []byte
 }
 
-// readStatic lists what the units tree has for one server. A file's path below that tree is its path on
-// the host, but for the directories that are named after a server: what lies in them is for that server alone, and
-// its path begins below. Symlinks cannot be embedded, so a file named X.symlink holds the target of a link named X.
-func readStatic(units fs.FS, serverID string) ([]staticFile, error) {
+// readStatic lists what the units tree has for one profile. A file's path below that tree is its path on
+// the host, but for leading directories that are named after a server, a layout or a family of distributions: what lies in
+// them is for profiles of that name alone, and its path begins below. Symlinks cannot be embedded, so a file named X.symlink
+// holds the target of a link named X.
+func readStatic(units fs.FS, p control.Profile) ([]staticFile, error) {
 	if units == nil {
 		return nil, nil
 	}
+	d, err := distribution.Find(p.Layout, p.Distribution)
+	if err != nil {
+		return nil, err
+	}
+	selectors := slices.Concat(Servers, Layouts, distribution.Families)
+	ours := []string{p.Server, p.Layout, string(d.Family)}
 	var out []staticFile
-	err := fs.WalkDir(units, ".", func(p string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(units, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(p, ".go") {
 			return err
 		}
 		onHost := p
-		if first, rest, _ := strings.Cut(p, "/"); slices.Contains(Servers, first) {
-			if first != serverID {
+		for {
+			first, rest, _ := strings.Cut(onHost, "/")
+			if !slices.Contains(selectors, first) {
+				break
+			}
+			if !slices.Contains(ours, first) {
 				return nil
 			}
 			onHost = rest

@@ -10,13 +10,27 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/distribution"
 	"github.com/strongroom/strongroom/internal/server"
 )
 
-// words are all that a control may write as ${…}: the profile's parameters, and the names of its server.
+// words are all that a control may write as ${…}: the profile's parameters, and the names of its server, layout and
+// distribution.
 type words struct {
 	texts map[string]string
 	lists map[string][]string // parameters of a type that is a list
+}
+
+// layoutWords are ways out that each layout has its own of: an image is baked again, a machine is hardened again.
+var layoutWords = map[string]map[string]string{
+	distribution.Sealed: {
+		"layout.rebuild": "rebuild the image",
+		"layout.boot":    "boot the unified kernel image of the baseline",
+	},
+	distribution.Installed: {
+		"layout.rebuild": "harden the machine again and make a new image of it",
+		"layout.boot":    "have the boot loader pass what lies below /usr/lib/strongroom/cmdline.d (docs/installed.md) and restart",
+	},
 }
 
 // wordsOf gives the words of a profile whose parameters are resolved.
@@ -25,7 +39,13 @@ func (c *Catalogue) wordsOf(p control.Profile) (words, error) {
 	if err != nil {
 		return words{}, err
 	}
-	w := words{texts: product.Words(), lists: map[string][]string{}}
+	d, err := distribution.Find(p.Layout, p.Distribution)
+	if err != nil {
+		return words{}, err
+	}
+	w := words{texts: product.Words(), lists: d.Lists(p.Layout)}
+	maps.Copy(w.texts, d.Words())
+	maps.Copy(w.texts, layoutWords[p.Layout])
 	maps.Copy(w.texts, p.Parameters)
 	for i := range c.Parameters {
 		param := &c.Parameters[i]

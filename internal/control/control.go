@@ -20,6 +20,7 @@ type Control struct {
 	Title     string   // one sentence an auditor reads
 	Severity  Severity // Must closes the gate
 	Stage     Stage    // first stage at which the effective state is judged
+	Deferred  bool     // brought about by the shutdown that ends a build: a tree that has not been through it is not judged
 	Guide     []string // items of the Vault production hardening guide: "B4", "E1"
 	Refs      []string // CIS, KSPP, STIG identifiers where they exist
 	Rationale string   // why, in the words of `hostcheck explain`
@@ -54,7 +55,7 @@ func (k Key) String() string { return k.Kind + ":" + k.Name }
 type Profile struct {
 	Server       string            `json:"server"`       // "vault", "openbao"
 	Platform     string            `json:"platform"`     // "cloud", "vm", "metal"
-	Layout       string            `json:"layout"`       // "sealed": we own disk and boot chain
+	Layout       string            `json:"layout"`       // "sealed": we own disk and boot chain; "installed": somebody else's installer made them
 	Distribution string            `json:"distribution"` // "debian/trixie"
 	Parameters   map[string]string `json:"parameters"`   // every declared parameter, resolved
 }

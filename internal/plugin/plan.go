@@ -180,8 +180,8 @@ func (c *Config) compile(load func() (*baseline.Catalogue, error), product serve
 		serverID = product.ID
 	}
 	distribution := c.Distribution
-	if !slices.Contains(baseline.Distributions, distribution) {
-		distribution = baseline.Distributions[0] // reported by checkSpec
+	if known := baseline.Distributions(layout); !slices.Contains(known, distribution) {
+		distribution = known[0] // reported by checkSpec
 	}
 	catalogue, err := load()
 	if err != nil {

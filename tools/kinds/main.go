@@ -84,7 +84,7 @@ func uses() (map[string][]string, error) {
 	used := map[string][]string{}
 	for _, server := range baseline.Servers {
 		b, err := catalogue.Compile(control.Profile{
-			Server: server, Platform: baseline.Platforms[0], Layout: baseline.Layouts[0], Distribution: baseline.Distributions[0],
+			Server: server, Platform: baseline.Platforms[0], Layout: baseline.Layouts[0], Distribution: baseline.Distributions(baseline.Layouts[0])[0],
 		})
 		if err != nil {
 			return nil, err

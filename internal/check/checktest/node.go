@@ -40,7 +40,7 @@ func Profiles() map[string]control.Profile {
 	for _, server := range baseline.Servers {
 		for _, platform := range baseline.Platforms {
 			for _, layout := range baseline.Layouts {
-				for _, distribution := range baseline.Distributions {
+				for _, distribution := range baseline.Distributions(layout) {
 					p := control.Profile{Server: server, Platform: platform, Layout: layout, Distribution: distribution}
 					name := strings.Join([]string{server, platform, layout, distribution}, " ")
 					out[name] = p
