@@ -55,6 +55,7 @@ var layers = map[string][]string{
 	"internal/check/checktest": {"hardening", "internal/baseline", "internal/check", "internal/control", "internal/host", "internal/host/hosttest", "internal/resource", "internal/server"},
 	"internal/host/hosttest":   {"internal/host"},
 	"internal/node/nodetest":   {"internal/node"},
+	"internal/lab/plain":       {"internal/lab", "internal/lab/network"},
 	"internal/house":           {},
 }
 
