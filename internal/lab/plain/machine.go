@@ -124,7 +124,7 @@ func (m *Machine) await(ctx context.Context) (*ssh.Client, error) {
 
 // dial is one attempt. An emulated guest is slow at a handshake.
 func (m *Machine) dial(ctx context.Context) (*ssh.Client, error) {
-	const patience = 20 * time.Second
+	const patience = time.Minute
 	dialer := net.Dialer{Timeout: patience}
 	conn, err := dialer.DialContext(ctx, "tcp", m.Address())
 	if err != nil {
@@ -148,7 +148,7 @@ func (m *Machine) SSH(ctx context.Context) (*ssh.Client, error) { return m.dial(
 
 // Run runs a command as the build user and returns what it wrote. An error has that too.
 func (m *Machine) Run(ctx context.Context, command, stdin string) (string, error) {
-	client, err := m.dial(ctx)
+	client, err := m.await(ctx)
 	if err != nil {
 		return "", fmt.Errorf("cannot connect to the machine: %w", err)
 	}
