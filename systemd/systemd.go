@@ -9,5 +9,5 @@ import "embed"
 
 // Files is the tree.
 //
-//go:embed all:usr all:vault all:openbao all:sealed all:debian
+//go:embed all:usr all:vault all:openbao all:sealed all:debian all:rhel
 var Files embed.FS

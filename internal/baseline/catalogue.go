@@ -41,7 +41,6 @@ type entry struct {
 	rationale string
 	fix       string
 	when      map[string][]string
-	deferred  map[string][]string // profiles in which a first shutdown brings it about
 	resources []resourceEntry
 	site      bool // a user's, not ours
 }
@@ -76,7 +75,6 @@ type controlText struct {
 	Rationale string               `yaml:"rationale"`
 	Fix       string               `yaml:"fix"`
 	When      map[string]yaml.Node `yaml:"when"`
-	Deferred  map[string]yaml.Node `yaml:"deferred"`
 	Resources []yaml.Node          `yaml:"resources"`
 }
 
@@ -197,9 +195,6 @@ func (t controlText) entry(file string, line int, family string) (entry, error) 
 	if e.when, err = conditions(t.When); err != nil {
 		complain("when %v", err)
 	}
-	if e.deferred, err = conditions(t.Deferred); err != nil {
-		complain("deferred %v", err)
-	}
 	for i := range t.Resources {
 		r, err := readResource(&t.Resources[i])
 		if err != nil {
@@ -289,7 +284,7 @@ func (c *Catalogue) validate(from int) []error {
 		errs = append(errs, err)
 	}
 	for _, e := range c.entries[from:] {
-		all := []map[string][]string{e.when, e.deferred}
+		all := []map[string][]string{e.when}
 		for _, r := range e.resources {
 			all = append(all, r.when)
 		}
@@ -329,11 +324,6 @@ func (c *Catalogue) validateEntry(e entry, params map[string]string) []error {
 		complain(err)
 		if w.texts == nil {
 			return errs
-		}
-	}
-	if len(e.deferred) > 0 {
-		if _, err := c.wordsWhere(params, e.when, e.deferred); err != nil {
-			complain(fmt.Errorf("deferred: %w", err))
 		}
 	}
 	var decoded control.Control
@@ -397,7 +387,8 @@ func (e entry) checkProcedure(decoded control.Control) error {
 	return nil
 }
 
-var profileFields = []string{"server", "platform", "layout", "distribution"}
+// profileFields are what a when may name beside parameters. The family is the distribution's.
+var profileFields = []string{"server", "platform", "layout", "distribution", "family"}
 
 // decodeResource reads one "kind: {fields}" entry with its parameters filled in.
 func decodeResource(node *yaml.Node, w words) (control.Resource, error) {

@@ -53,7 +53,6 @@ func (c *Catalogue) Compile(p control.Profile) (*Baseline, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: control %q: %w", place(e.file, e.line), e.id, err)
 		}
-		ctl.Deferred = len(e.deferred) > 0 && selects(e.deferred, resolved)
 		for _, r := range e.resources {
 			if !selects(r.when, resolved) {
 				continue
@@ -154,6 +153,8 @@ func selects(when map[string][]string, p control.Profile) bool {
 			value = p.Layout
 		case "distribution":
 			value = p.Distribution
+		case "family":
+			value = string(distribution.FamilyOf(p.Distribution))
 		}
 		if !slices.Contains(allowed, value) {
 			return false

@@ -36,7 +36,6 @@ type controlJSON struct {
 	Title     string           `json:"title"`
 	Severity  control.Severity `json:"severity"`
 	Stage     control.Stage    `json:"stage"`
-	Deferred  bool             `json:"deferred,omitempty"`
 	Guide     []string         `json:"guide,omitempty"` // a site control may cite none
 	Refs      []string         `json:"refs,omitempty"`
 	Rationale string           `json:"rationale"`
@@ -58,7 +57,7 @@ func (b *Baseline) JSON() ([]byte, error) {
 	}
 	for _, c := range b.Controls {
 		j := controlJSON{
-			ID: c.ID, Family: c.Family, Title: c.Title, Severity: c.Severity, Stage: c.Stage, Deferred: c.Deferred,
+			ID: c.ID, Family: c.Family, Title: c.Title, Severity: c.Severity, Stage: c.Stage,
 			Guide: c.Guide, Refs: c.Refs, Rationale: c.Rationale, Fix: c.Fix,
 		}
 		for _, r := range c.Resources {
@@ -260,12 +259,6 @@ func readControl(r *strictjson.Reader) (c control.Control, resources []byte, err
 			if stage, err = r.Bytes(); err == nil {
 				err = c.Stage.UnmarshalText(stage)
 			}
-		case "deferred":
-			var raw []byte
-			if raw, err = r.Raw(); err == nil && string(raw) != "true" {
-				err = fmt.Errorf("%s: it is written only where it is true", raw)
-			}
-			c.Deferred = true
 		case "guide":
 			c.Guide, err = r.Strings()
 		case "refs":

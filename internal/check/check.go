@@ -151,10 +151,6 @@ func judge(ctx context.Context, b *baseline.Baseline, c control.Control, h host.
 		}()
 		for _, res := range c.Resources {
 			obs = append(obs, compareFragments(b, res, h)...)
-			if c.Deferred && !stage.Runs() {
-				obs = append(obs, deferred(res))
-				continue
-			}
 			if stage < c.Stage {
 				obs = append(obs, res.Verify(ctx, h, control.StageImage)...)
 				obs = append(obs, pending(res, c.Stage))
@@ -173,15 +169,6 @@ func judge(ctx context.Context, b *baseline.Baseline, c control.Control, h host.
 
 func unknown(c control.Control, err error) control.Observation {
 	return control.Observation{Resource: c.Resources[0].Key(), Layer: control.Effective, Outcome: control.Unknown, Source: "hostcheck", Err: err}
-}
-
-// deferred is what a machine cannot show before it has been shut down: what the connection of its builder stands on is taken
-// away then. The gate of the next start judges it.
-func deferred(res control.Resource) control.Observation {
-	return control.Observation{
-		Resource: res.Key(), Layer: control.OnDisk, Outcome: control.Pending,
-		Source: "stage boot", Want: "brought about by the shutdown that ends the build, and judged at stage boot",
-	}
 }
 
 func pending(res control.Resource, stage control.Stage) control.Observation {

@@ -20,7 +20,6 @@ type Control struct {
 	Title     string   // one sentence an auditor reads
 	Severity  Severity // Must closes the gate
 	Stage     Stage    // first stage at which the effective state is judged
-	Deferred  bool     // brought about by the shutdown that ends a build: a tree that has not been through it is not judged
 	Guide     []string // items of the Vault production hardening guide: "B4", "E1"
 	Refs      []string // CIS, KSPP, STIG identifiers where they exist
 	Rationale string   // why, in the words of `hostcheck explain`

@@ -33,7 +33,7 @@ var (
 // debianSystem is the same on Debian and Ubuntu.
 var debianSystem = System{
 	ChronyUnit: "chrony.service", ChronyConfig: "/etc/chrony/chrony.conf", ChronyDrift: "/var/lib/chrony/chrony.drift",
-	ShadowMode: "0640", ShadowGroup: "42", FirewallConfig: "/etc/nftables.conf", Network: "systemd-networkd",
+	ShadowMode: "0640", ShadowGroup: "42", Network: "systemd-networkd",
 }
 
 // grub is the boot loader of Debian and Ubuntu: update-grub reads the drop-in, which reads what the controls have rendered.

@@ -78,8 +78,6 @@ type System struct {
 	// ShadowMode and ShadowGroup are those of /etc/shadow and /etc/gshadow as the distribution's own tools write them.
 	ShadowMode  string
 	ShadowGroup string
-	// FirewallConfig is the file that nftables.service loads.
-	FirewallConfig string
 	// Network manages the interfaces: "systemd-networkd" or "NetworkManager".
 	Network string
 }
@@ -121,13 +119,23 @@ func Find(layout, id string) (Distribution, error) {
 	return All[i], nil
 }
 
+// FamilyOf gives the family of a distribution, "" for one that is not known.
+func FamilyOf(id string) Family {
+	for _, d := range All {
+		if d.ID == id {
+			return d.Family
+		}
+	}
+	return ""
+}
+
 // Words are what a catalogue may write as ${distribution.chrony_unit} in place of a distribution's own name.
 func (d Distribution) Words() map[string]string {
 	return map[string]string{
 		"distribution.name": d.Name, "distribution.chrony_unit": d.System.ChronyUnit, "distribution.chrony_config": d.System.ChronyConfig,
 		"distribution.chrony_drift": d.System.ChronyDrift, "distribution.shadow_mode": d.System.ShadowMode,
-		"distribution.shadow_group": d.System.ShadowGroup, "distribution.firewall_config": d.System.FirewallConfig,
-		"distribution.boot_file": d.Boot.DropIn,
+		"distribution.shadow_group": d.System.ShadowGroup,
+		"distribution.boot_file":    d.Boot.DropIn,
 	}
 }
 

@@ -23,14 +23,13 @@ var rhel9 = Distribution{
 		Session: []string{"openssh-clients", "openssh-server", "sudo"},
 	},
 	// Boot entries are files with the arguments in them; grubby changes each, and what new kernels start with.
-	Boot: Boot{Command: []string{"grubby", "--update-kernel=ALL", "--args=${ARGUMENTS}"}},
+	Boot: Boot{Command: []string{"grubby", "--update-kernel=ALL", "--remove-args=crashkernel resume rhgb quiet", "--args=${ARGUMENTS}"}},
 	System: System{
 		ChronyUnit: "chronyd.service", ChronyConfig: "/etc/chrony.conf", ChronyDrift: "/var/lib/chrony/drift",
-		ShadowMode: "0000", ShadowGroup: "0", FirewallConfig: "/etc/sysconfig/nftables.conf", Network: "NetworkManager",
+		ShadowMode: "0000", ShadowGroup: "0", Network: "NetworkManager",
 	},
 	Tenants: Tenants{
 		Units: []string{
-			"chronyd.service",
 			// The network, and what it speaks over.
 			"NetworkManager.service", "NetworkManager-wait-online.service", "NetworkManager-dispatcher.service", "nm-cloud-setup.service", "nm-cloud-setup.timer",
 			"dbus-broker.service", "dbus.socket",
@@ -40,7 +39,7 @@ var rhel9 = Distribution{
 			"initrd-cleanup.service", "initrd-parse-etc.service", "initrd-switch-root.service", "initrd-udevadm-cleanup-db.service",
 			"systemd-vconsole-setup.service", "systemd-boot-update.service", "plymouth-quit.service", "plymouth-quit-wait.service",
 			"plymouth-read-write.service", "plymouth-start.service", "plymouth-switch-root.service", "dracut-cmdline.service", "dracut-initqueue.service",
-			"dracut-pre-pivot.service", "dracut-pre-trigger.service", "dracut-pre-udev.service", "auditd.service", "rhsmcertd.service",
+			"dracut-pre-pivot.service", "dracut-pre-trigger.service", "dracut-pre-udev.service", "auditd.service",
 		},
 		Accounts: []string{
 			"adm", "shutdown", "halt", "operator", "ftp", "dbus", "polkitd", "tss", "sshd", "chrony", "systemd-coredump", "systemd-oom", "sssd", "unbound", "rpc", "rngd",

@@ -52,7 +52,7 @@ var layers = map[string][]string{
 	"internal/lab/supervisor": {"internal/lab"},
 	"tools/kinds":             {"hardening", "internal/baseline", "internal/control", "internal/resource"},
 	// For tests only.
-	"internal/check/checktest": {"hardening", "internal/baseline", "internal/check", "internal/control", "internal/host", "internal/host/hosttest", "internal/resource", "internal/server"},
+	"internal/check/checktest": {"hardening", "internal/baseline", "internal/check", "internal/control", "internal/distribution", "internal/host", "internal/host/hosttest", "internal/resource", "internal/server"},
 	"internal/host/hosttest":   {"internal/host"},
 	"internal/node/nodetest":   {"internal/node"},
 	"internal/lab/plain":       {"internal/lab", "internal/lab/network"},

@@ -20,6 +20,8 @@ type Mount struct {
 	Options []string `yaml:"options" json:"options,omitempty"` // must all be in effect
 	// Verity asks that the block device is a dm-verity target, so that the kernel checks every read.
 	Verity bool `yaml:"verity" json:"verity,omitempty"`
+	// Bind renders a mount of a directory, What, of whatever file system it lies on. What need not be there before.
+	Bind bool `yaml:"bind" json:"bind,omitempty"`
 	// After names units that must have run first, such as the one that creates the file system.
 	After []string `yaml:"after" json:"after,omitempty"`
 	// Settings are options that are rendered but that the kernel does not show as they were
@@ -34,7 +36,8 @@ func (m *Mount) Validate() error {
 	r.that(absolute(m.Point), "point %q is not absolute and clean", m.Point)
 	r.that(m.What == "" || m.Point != "/" && !strings.Contains(m.Point, "-"), "point %q cannot name a mount unit: a dash needs escaping", m.Point)
 	r.that(!strings.ContainsAny(m.What+m.FSType, " \t\n"), "what %q or fstype %q has blanks", m.What, m.FSType)
-	r.that(m.What == "" || m.FSType != "", "a mount that is rendered (what: %s) needs its fstype", m.What)
+	r.that(m.What == "" || (m.FSType != "") != m.Bind, "a mount that is rendered (what: %s) needs its fstype, or bind", m.What)
+	r.that(!m.Bind || absolute(m.What), "bind needs the directory (what)")
 	r.that(m.What != "" || len(m.After) == 0, "after needs what: nothing is rendered otherwise")
 	r.that(m.What != "" || len(m.Settings) == 0, "settings need what: nothing is rendered otherwise")
 	for _, a := range m.After {
@@ -62,7 +65,11 @@ func (m *Mount) Render(control.Profile) ([]overlay.Fragment, error) {
 	for _, a := range m.After {
 		fmt.Fprintf(&b, "After=%s\n", a)
 	}
-	fmt.Fprintf(&b, "\n[Mount]\nWhat=%s\nWhere=%s\nType=%s\nOptions=%s\n", m.What, m.Point, m.FSType, strings.Join(slices.Concat(m.Options, m.Settings), ","))
+	fstype, options := m.FSType, slices.Concat(m.Options, m.Settings)
+	if m.Bind {
+		fstype, options = "none", append([]string{"bind"}, options...)
+	}
+	fmt.Fprintf(&b, "\n[Mount]\nWhat=%s\nWhere=%s\nType=%s\nOptions=%s\n", m.What, m.Point, fstype, strings.Join(options, ","))
 	return []overlay.Fragment{
 		overlay.File("/usr/lib/systemd/system/"+m.unit(), b.String()),
 		overlay.Symlink("/usr/lib/systemd/system/local-fs.target.requires/"+m.unit(), "../"+m.unit()),

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"context"
 	"regexp"
 	"strings"
@@ -10,11 +11,11 @@ import (
 	"github.com/strongroom/strongroom/internal/overlay"
 )
 
-// SELinux asks for an enforcing SELinux, and that the main process of a unit runs in a domain of its
+// SELinux asks for an enforcing SELinux, and where a unit is named that its main process runs in a domain of its
 // own. The policy is the distribution's and ours is none, so nothing is rendered.
 type SELinux struct {
-	Unit   string `yaml:"unit" json:"unit"`
-	Domain string `yaml:"domain" json:"domain"` // type of the process: "vault_t"
+	Unit   string `yaml:"unit" json:"unit,omitempty"`
+	Domain string `yaml:"domain" json:"domain,omitempty"` // type of the process: "vault_t"
 }
 
 const (
@@ -23,10 +24,15 @@ const (
 
 var selinuxType = regexp.MustCompile(`^[a-z][a-z0-9_]*_t$`)
 
-func (s *SELinux) Key() control.Key { return control.Key{Kind: "selinux", Name: s.Unit} }
+func (s *SELinux) Key() control.Key {
+	return control.Key{Kind: "selinux", Name: cmp.Or(s.Unit, "kernel")}
+}
 
 func (s *SELinux) Validate() error {
 	var r require
+	if s.Unit == "" && s.Domain == "" {
+		return nil
+	}
 	r.that(strings.HasSuffix(s.Unit, ".service"), "unit %q is not a service", s.Unit)
 	r.that(selinuxType.MatchString(s.Domain), "domain %q is not the type of a process (like vault_t)", s.Domain)
 	// A process in one of these is confined by nothing.
@@ -47,6 +53,9 @@ func (s *SELinux) Verify(ctx context.Context, h host.Host, stage control.Stage) 
 		o.missing(selinuxEnforce, "1", err)
 	} else {
 		o.equal(selinuxEnforce, "1", strings.TrimSpace(string(content)))
+	}
+	if s.Unit == "" {
+		return o.out
 	}
 	want := "type " + s.Domain
 	if label, source, ok := o.securityContext(ctx, h, s.Unit, want); ok {

@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom/strongroom/hardening"
 	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/distribution"
 	"github.com/strongroom/strongroom/internal/host"
 	"github.com/strongroom/strongroom/internal/host/hosttest"
 	"github.com/strongroom/strongroom/internal/resource"
@@ -99,6 +100,9 @@ func Tree(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 		File("/etc/gshadow", "root:*::\n").Chmod("/etc/gshadow", 0o640).Chown("/etc/gshadow", 0, 42).
 		File(p.Binary, program).Chmod(p.Binary, 0o711).
 		File("/usr/bin/hostcheck", "ELF").Chmod("/usr/bin/hostcheck", 0o711)
+	if b.Profile.Layout == distribution.Installed {
+		installed(h, distribution.FamilyOf(b.Profile.Distribution))
+	}
 	for _, c := range b.Controls {
 		for _, res := range c.Resources {
 			if p, ok := res.(*resource.AppArmorProfile); ok {
@@ -117,6 +121,17 @@ func Tree(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 		}
 	}
 	return h
+}
+
+// installed adds what an installer leaves: a boot loader, a package manager, and modes of its own.
+func installed(h *hosttest.Host, family distribution.Family) {
+	h.File("/etc/fstab", "UUID=0123 / ext4 errors=remount-ro 0 1\n").File("/boot/grub/grub.cfg", "set timeout=0\n").File("/etc/default/grub", "GRUB_DEFAULT=0\n")
+	if family == distribution.RHEL {
+		h.Directory("/root", 0o550).Chmod("/etc/shadow", 0).Chown("/etc/shadow", 0, 0).Chmod("/etc/gshadow", 0).Chown("/etc/gshadow", 0, 0).
+			Directory("/etc/yum.repos.d", 0o755).Directory("/etc/dnf", 0o755).Directory("/etc/pki/rpm-gpg", 0o755)
+		return
+	}
+	h.Directory("/etc/apt", 0o755).Directory("/etc/dpkg", 0o755).Directory("/var/lib/dpkg/info", 0o755)
 }
 
 // Product is the server of a profile.
@@ -341,6 +356,12 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 				h.SetTLSListener("127.0.0.1:"+b.Profile.Parameters["api_port"], TLSListener())
 			case *resource.AppArmorProfile:
 				policies = append(policies, host.AppArmorProfile{Name: r.Name, Mode: "enforce", Digest: policyDigest(r)})
+			case *resource.SELinux:
+				active, err := h.ReadFile("/sys/kernel/security/lsm") // which other controls have an opinion on
+				if err != nil {
+					t.Fatal(err)
+				}
+				h.File("/sys/kernel/security/lsm", strings.TrimSpace(string(active))+",selinux\n").File("/sys/fs/selinux/enforce", "1\n")
 			case *resource.AppArmorProcess:
 				dir := "/proc/self"
 				if r.Unit != "self" {
