@@ -33,7 +33,11 @@ func (r root) verify(t *testing.T, units ...string) (ours, others []string) {
 func TestUnitsLoadWithoutComplaint(t *testing.T) {
 	locked := checktest.Profile()
 	locked.Parameters = map[string]string{"memory_lock": "on"}
-	for name, p := range map[string]control.Profile{"vault": checktest.Profile(), "vault memory_lock=on": locked, "openbao": checktest.OpenBaoProfile()} {
+	installed := checktest.Profile()
+	installed.Layout = "installed"
+	for name, p := range map[string]control.Profile{
+		"vault": checktest.Profile(), "vault memory_lock=on": locked, "openbao": checktest.OpenBaoProfile(), "vault installed": installed,
+	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRootOf(t, p)
 			r.addDistribution(t)

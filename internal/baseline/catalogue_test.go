@@ -7,6 +7,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/resource"
 )
 
 const good = `family: memory
@@ -147,6 +148,115 @@ func TestProfileMistakesAreAllTold(t *testing.T) {
 	for _, want := range []string{`server "etcd"`, `platform "moon"`, `unknown parameter "sise"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %s", err, want)
+		}
+	}
+}
+
+// A layout stands on some distributions only, and the error for another pair says what to do.
+func TestImpossiblePairsAreRefused(t *testing.T) {
+	c, err := baseline.Parse(family("memory.yaml", good), nil)
+	must(t, err)
+	for pair, says := range map[[2]string]string{
+		{"sealed", "ubuntu/noble"}:    `layout "sealed" does not stand on distribution "ubuntu/noble": give it one of debian/trixie, debian/bookworm, or harden a machine of Ubuntu 24.04 LTS with layout "installed"`,
+		{"sealed", "rhel/9"}:          `with layout "installed"`,
+		{"installed", "debian/sid"}:   `"debian/sid" is not one of debian/trixie, debian/bookworm, ubuntu/noble, rhel/9`,
+		{"floating", "debian/trixie"}: `layout "floating" is not one of sealed, installed`,
+	} {
+		_, err := c.Compile(control.Profile{Server: "vault", Platform: "vm", Layout: pair[0], Distribution: pair[1]})
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: got %v, want %q", pair, err, says)
+		}
+	}
+	for _, layout := range baseline.Layouts {
+		for _, d := range baseline.Distributions(layout) {
+			if _, err := c.Compile(control.Profile{Server: "vault", Platform: "vm", Layout: layout, Distribution: d}); err != nil {
+				t.Errorf("%s %s: %v", layout, d, err)
+			}
+		}
+	}
+}
+
+// A resource can be for some profiles only. One control states the same fact in two ways, of which a profile has one.
+func TestResourcesHaveConditions(t *testing.T) {
+	variants := strings.Replace(good, `      - sysctl: {name: vm.swappiness, value: "${size}"}
+`, `      - when: {layout: sealed}
+        sysctl: {name: vm.swappiness, value: "${size}"}
+      - sysctl: {name: vm.swappiness, value: "2"}
+        when: {family: rhel}
+      - when: {layout: installed, distribution: [debian/trixie, debian/bookworm]}
+        sysctl: {name: vm.swappiness, value: "3"}
+      - absent: {path: "/${distribution.chrony_unit}"}
+      - accounts_known: {users: [root, "${distribution.accounts}"]}
+`, 1)
+	c, err := baseline.Parse(family("memory.yaml", variants), nil)
+	must(t, err)
+	for pair, want := range map[[2]string]string{
+		{"sealed", "debian/trixie"}: "1 /chrony.service", {"installed", "debian/bookworm"}: "3 /chrony.service", {"installed", "rhel/9"}: "2 /chronyd.service",
+		{"installed", "ubuntu/noble"}: "/chrony.service",
+	} {
+		b, err := c.Compile(control.Profile{Server: "vault", Platform: "vm", Layout: pair[0], Distribution: pair[1]})
+		must(t, err)
+		ctl, _ := b.Find("memory-example-one")
+		var got []string
+		for _, res := range ctl.Resources {
+			switch r := res.(type) {
+			case *resource.Sysctl:
+				got = append(got, r.Value)
+			case *resource.Absent:
+				got = append(got, r.Path)
+			case *resource.AccountsKnown:
+				if more := len(r.Users) > 1; more != (pair[0] == "installed") {
+					t.Errorf("%q: accounts %q", pair, r.Users)
+				}
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: got %q, want %q", pair, got, want)
+		}
+	}
+	for says, text := range map[string]string{
+		`when names "layuot"`:                    strings.Replace(variants, "when: {layout: sealed}", "when: {layuot: sealed}", 1),
+		"when selects no profile that there is":  strings.Replace(variants, "when: {layout: sealed}", "when: {layout: sealed, family: rhel}", 1),
+		"when selects no profile that there is ": strings.Replace(variants, "when: {family: rhel}", "when: {distribution: debian/trixi}", 1) + " ",
+		"neither a value nor a list":             strings.Replace(variants, "when: {family: rhel}", "when: {family: {a: b}}", 1),
+		"one kind with its fields":               strings.Replace(variants, "when: {family: rhel}", "absent: {path: /x}", 1),
+	} {
+		if _, err := baseline.Parse(family("memory.yaml", text), nil); err == nil || !strings.Contains(err.Error(), strings.TrimSpace(says)) || !strings.Contains(err.Error(), "memory.yaml:") {
+			t.Errorf("got %v, want %q", err, says)
+		}
+	}
+	// A control of which a profile gets nothing would prove nothing there.
+	none := strings.Replace(good, "      - sysctl:", "      - when: {layout: installed}\n        sysctl:", 1)
+	c, err = baseline.Parse(family("memory.yaml", none), nil)
+	must(t, err)
+	if _, err := c.Compile(control.Profile{Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie"}); err == nil || !strings.Contains(err.Error(), "none of its resources is for this profile") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What lies in a directory of another layout, family or server is not in the overlay.
+func TestUnitsOfOtherProfilesStayOut(t *testing.T) {
+	units := fstest.MapFS{
+		"usr/a": {Data: []byte("every")}, "sealed/usr/a-sealed": {Data: []byte("x")}, "vault/sealed/usr/a-both": {Data: []byte("x")},
+		"rhel/usr/a-rhel": {Data: []byte("x")}, "openbao/usr/a-bao": {Data: []byte("x")}, "debian/installed/usr/a-debian": {Data: []byte("x")},
+	}
+	c, err := baseline.Parse(family("memory.yaml", good), units)
+	must(t, err)
+	for pair, want := range map[[2]string]string{
+		{"sealed", "debian/trixie"}: "/usr/a /usr/a-both /usr/a-sealed", {"installed", "debian/trixie"}: "/usr/a /usr/a-debian", {"installed", "rhel/9"}: "/usr/a /usr/a-rhel",
+	} {
+		b, err := c.Compile(control.Profile{Server: "vault", Platform: "vm", Layout: pair[0], Distribution: pair[1]})
+		must(t, err)
+		tree, err := b.Overlay()
+		must(t, err)
+		var got []string
+		for _, f := range tree.Fragments() {
+			if strings.HasPrefix(f.Path, "/usr/a") {
+				got = append(got, f.Path)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: got %q, want %q", pair, got, want)
 		}
 	}
 }

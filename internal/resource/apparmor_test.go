@@ -136,7 +136,15 @@ func TestSELinux(t *testing.T) {
 	expect(t, s, enforcing(confined).Remove("/sys/fs/selinux/enforce"), control.Fail, "absent")
 	expect(t, s, enforcing(confined).FailFile("/sys/fs/selinux/enforce", errDenied), control.Unknown, "permission denied")
 	expect(t, s, enforcing(confined).File("/sys/kernel/security/lsm", "apparmor"), control.Fail, "contains selinux")
-	for _, bad := range []*resource.SELinux{{Unit: "vault", Domain: "vault_t"}, {Unit: "vault.service", Domain: "unconfined_service_t"}, {Unit: "vault.service", Domain: "vault"}} {
+	// Without a unit the kernel alone is judged.
+	kernel := &resource.SELinux{}
+	expect(t, kernel, enforcing(""), control.Pass, "")
+	expect(t, kernel, enforcing("").File("/sys/fs/selinux/enforce", "0"), control.Fail, "want 1, got 0")
+	expect(t, kernel, enforcing("").File("/sys/kernel/security/lsm", "apparmor"), control.Fail, "contains selinux")
+	if err := kernel.Validate(); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []*resource.SELinux{{Unit: "vault.service"}, {Domain: "vault_t"}, {Unit: "vault", Domain: "vault_t"}, {Unit: "vault.service", Domain: "unconfined_service_t"}, {Unit: "vault.service", Domain: "vault"}} {
 		if bad.Validate() == nil {
 			t.Errorf("%+v is accepted", bad)
 		}

@@ -143,6 +143,9 @@ func TestValidateRefusesNonsense(t *testing.T) {
 		{&resource.Mount{Point: "var", Verity: true}, `point "var"`},
 		{&resource.Mount{Point: "/var"}, "nothing is stated about /var"},
 		{&resource.Mount{Point: "/var", What: "/dev/x"}, "fstype"},
+		{&resource.Mount{Point: "/var", What: "/var", Bind: true, Options: []string{"nodev"}}, ""},
+		{&resource.Mount{Point: "/var", What: "/var", Bind: true, FSType: "ext4"}, "needs its fstype, or bind"},
+		{&resource.Mount{Point: "/var", What: "UUID=1", Bind: true, Options: []string{"nodev"}}, "bind needs the directory"},
 		{&resource.Mount{Point: "/my-var", What: "/dev/x", FSType: "ext4"}, `point "/my-var"`},
 		{&resource.Mount{Point: "/", What: "/dev/x", FSType: "ext4"}, `point "/"`},
 		{&resource.Mount{Point: "/var", What: "/dev/x\nType=tmpfs", FSType: "ext4"}, "what"},
@@ -255,6 +258,20 @@ What=/dev/disk/by-partlabel/v
 Where=/var/lib/vault
 Type=ext4
 Options=rw,nodev,commit=5
+`),
+				overlay.Symlink("/usr/lib/systemd/system/local-fs.target.requires/var-lib-vault.mount", "../var-lib-vault.mount"),
+			}},
+		{&resource.Mount{Point: "/var/lib/vault", What: "/var/lib/vault", Bind: true, Options: []string{"rw", "noexec"}},
+			[]overlay.Fragment{
+				overlay.File("/usr/lib/systemd/system/var-lib-vault.mount", `[Unit]
+Description=/var/lib/vault of the node
+Before=local-fs.target
+
+[Mount]
+What=/var/lib/vault
+Where=/var/lib/vault
+Type=none
+Options=bind,rw,noexec
 `),
 				overlay.Symlink("/usr/lib/systemd/system/local-fs.target.requires/var-lib-vault.mount", "../var-lib-vault.mount"),
 			}},
