@@ -22,11 +22,14 @@ const apparmorDir = "/usr/lib/strongroom/apparmor"
 //go:embed apparmor.features
 var apparmorFeatures string
 
+// AppArmorFeatures is the text of those features, for apparmor_parser's --features-file.
+func AppArmorFeatures() string { return apparmorFeatures }
+
 // compilePolicies compiles the profiles of the overlay with the compiler of the tree, which is sealed
 // away later.
 func (a *Assembly) compilePolicies(ctx context.Context) error {
 	const features, config = "/tmp/apparmor.features", "/tmp/apparmor.conf"
-	for i, name := range appArmorProfiles(a.spec.Overlay.Fragments()) {
+	for i, name := range AppArmorProfiles(a.spec.Overlay.Fragments()) {
 		if i == 0 {
 			for path, text := range map[string]string{features: apparmorFeatures, config: ""} {
 				if err := a.Upload(ctx, path, 0o644, strings.NewReader(text)); err != nil {
@@ -51,8 +54,8 @@ func (a *Assembly) compilePolicies(ctx context.Context) error {
 
 const profileSuffix = ".profile"
 
-// appArmorProfiles picks the profiles out of the overlay, by path.
-func appArmorProfiles(fragments []overlay.Fragment) []string {
+// AppArmorProfiles picks the profiles out of the overlay, by path.
+func AppArmorProfiles(fragments []overlay.Fragment) []string {
 	var out []string
 	for _, f := range fragments {
 		if path.Dir(f.Path) == apparmorDir && path.Ext(f.Path) == profileSuffix {

@@ -47,7 +47,7 @@ func New(spec Spec, log *slog.Logger) (*Assembly, error) {
 	if err := requireTools(spec); err != nil {
 		return nil, err
 	}
-	binaries, err := inspectBinaries(spec.Binaries)
+	binaries, err := InspectBinaries(spec.Binaries)
 	if err != nil {
 		return nil, err
 	}

@@ -12,9 +12,9 @@ import (
 	"strings"
 )
 
-// inspectBinaries hashes the binaries and refuses what cannot run in the image, before any
+// InspectBinaries hashes the binaries and refuses what cannot run in the image, before any
 // long step.
-func inspectBinaries(binaries []Binary) ([]InstalledBinary, error) {
+func InspectBinaries(binaries []Binary) ([]InstalledBinary, error) {
 	var out []InstalledBinary
 	var errs []error
 	for _, b := range binaries {
@@ -45,6 +45,16 @@ func inspectBinary(b Binary) (InstalledBinary, error) {
 		return InstalledBinary{}, withHint(fmt.Errorf("%s cannot run in the image: %w", b.Source, err), "build it with GOOS=linux GOARCH=amd64")
 	}
 	return InstalledBinary{Path: b.Path, Size: size, SHA256: got}, nil
+}
+
+// Interpreter is the dynamic loader that a program on this machine asks for, "" for a static one.
+func Interpreter(source string) (string, error) {
+	f, err := os.Open(source)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return interpreter(f)
 }
 
 // interpreter is the dynamic loader that an x86-64 program asks for, "" for a static one.

@@ -152,13 +152,21 @@ func commandLinePieces(r io.Reader) ([]string, error) {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		for line := range strings.Lines(files[name]) {
-			if line = strings.TrimSpace(line); !strings.HasPrefix(line, "#") {
-				args = append(args, strings.Fields(line)...)
-			}
-		}
+		args = append(args, KernelArguments(files[name])...)
 	}
 	return args, nil
+}
+
+// KernelArguments reads one piece of the kernel command line: arguments separated by white space, comments from '#' at the start
+// of a line.
+func KernelArguments(text string) []string {
+	var args []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "#") {
+			args = append(args, strings.Fields(line)...)
+		}
+	}
+	return args
 }
 
 // writeIdentity names the image in os-release and leaves the machine without a name of its own.
