@@ -69,6 +69,7 @@ func serve(args []string) error {
 	set := plugin.NewSet()
 	set.SetVersion(version.NewRawVersion(buildVersion))
 	set.RegisterBuilder("image", &builder.Builder{Catalogue: hardening.Load})
+	set.RegisterProvisioner("harden", &builder.Provisioner{Catalogue: hardening.Load})
 	set.RegisterDatasource("release", &builder.Datasource{})
 	return set.RunCommand(args...)
 }

@@ -242,6 +242,7 @@ func (s *session) compare(ctx context.Context) error {
 	}
 	s.result.Digest = digest(entries)
 	if len(lacking) == 0 {
+		s.state = stateFiles // by an earlier run
 		s.Log.InfoContext(ctx, "Nothing to change: the machine has all of the hardening (sha256:"+s.result.Digest+")")
 		return nil
 	}
@@ -365,9 +366,6 @@ func (s *session) rehearse(ctx context.Context) error {
 }
 
 func (s *session) arm(ctx context.Context) error {
-	if s.state == stateUntouched {
-		s.state = stateFiles // of an earlier run
-	}
 	before := s.state
 	s.state = stateArmed
 	out, err := s.must(ctx, "arm")

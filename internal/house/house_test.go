@@ -42,8 +42,9 @@ var layers = map[string][]string{
 	"internal/cluster":      {"internal/atomicfile", "internal/node", "internal/serverapi"},
 	"internal/agent":        {"internal/baseline", "internal/check", "internal/cluster", "internal/control", "internal/host", "internal/node", "internal/report", "internal/server", "internal/telemetry", "internal/serverapi"},
 	"internal/image":        {"internal/baseline", "internal/overlay"},
+	"internal/harden":       {"internal/distribution", "internal/image", "internal/overlay"},
 	"internal/lab":          {"internal/atomicfile", "internal/check", "internal/control", "internal/image", "internal/lab/network", "internal/node", "internal/report"},
-	"internal/plugin":       {"internal/baseline", "internal/check", "internal/control", "internal/image", "internal/lab", "internal/overlay", "internal/release", "internal/report", "internal/server"},
+	"internal/plugin":       {"internal/atomicfile", "internal/baseline", "internal/check", "internal/control", "internal/distribution", "internal/harden", "internal/image", "internal/lab", "internal/overlay", "internal/release", "internal/report", "internal/server"},
 	"cmd/hostcheck": {"internal/atomicfile", "internal/agent", "internal/baseline", "internal/check", "internal/cluster", "internal/configure", "internal/control", "internal/host", "internal/node",
 		"internal/report", "internal/server", "internal/telemetry"},
 	"cmd/imagebuild": {"internal/atomicfile", "hardening", "internal/baseline", "internal/control", "internal/image", "internal/lab", "internal/lab/supervisor", "internal/overlay", "internal/plugin", "internal/report",
@@ -75,6 +76,7 @@ var forbidden = map[string]map[string]string{
 	"internal/node":      {"os/exec": "nothing on a node forks"},
 	"cmd/hostcheck":      {"os/exec": "nothing on a node forks"},
 	"internal/image":     {"github.com/hashicorp/packer-plugin-sdk": "image assembly knows no Packer"},
+	"internal/harden":    {"github.com/hashicorp/packer-plugin-sdk": "hardening a machine knows no Packer", "os/exec": "what runs, runs on the machine"},
 	"internal/release":   {"github.com/hashicorp/packer-plugin-sdk": "resolving a release knows no Packer", "os/exec": "signatures are checked here, not by a program"},
 }
 

@@ -66,6 +66,9 @@ type FieldError struct {
 func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
 func (e *FieldError) Unwrap() error { return e.Err }
 
+// ValidName reports whether a text can be the name or the version of an image, as os-release(5) takes them.
+func ValidName(s string) bool { return labelPattern.MatchString(s) }
+
 // Validate reports every mistake that can be seen in the spec alone. It touches neither disk nor
 // network.
 func Validate(s Spec) []error {

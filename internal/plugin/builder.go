@@ -90,3 +90,17 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	}
 	return a, nil
 }
+
+// measureServer takes the digest of the server's program into the baseline, where the configuration has not named it.
+func (b *Builder) measureServer() error {
+	learnt, err := b.config.measureServer()
+	if err != nil || !learnt {
+		return err
+	}
+	planned, err := b.config.plan(b.Catalogue)
+	if err != nil {
+		return err
+	}
+	b.plan = planned
+	return nil
+}

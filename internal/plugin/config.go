@@ -15,17 +15,7 @@ import (
 // Config is what a template says in a `source "strongroom-image"` block.
 type Config struct {
 	common.PackerConfig `mapstructure:",squash"`
-
-	// The version of the image: `IMAGE_VERSION` in its os-release, a metric of every node, and
-	// what a rolling replacement compares. Lower-case letters, digits, `.`, `_` and `-`.
-	ImageVersion string `mapstructure:"image_version" required:"true"`
-	// The name of the image: `IMAGE_ID` in its os-release. Defaults to `strongroom`.
-	ImageName string `mapstructure:"image_name"`
-	// The server that goes into the image is HashiCorp Vault. Exactly one of `vault` and `openbao`
-	// is needed.
-	Vault *ServerConfig `mapstructure:"vault"`
-	// The server that goes into the image is OpenBao.
-	OpenBao *ServerConfig `mapstructure:"openbao"`
+	HardeningConfig     `mapstructure:",squash"`
 
 	// The distribution that the image stands on: `debian/trixie` (default) or `debian/bookworm`.
 	Distribution string `mapstructure:"distribution"`
@@ -36,24 +26,6 @@ type Config struct {
 	Snapshot string `mapstructure:"snapshot"`
 	// Packages beside those that the image needs. Each one widens what has to be trusted.
 	Packages []string `mapstructure:"packages"`
-
-	// What the image is hardened for, as server and platform: `vault` or `openbao`, then `/vm`,
-	// `/cloud` or `/metal`. Defaults to the server of the block above, and `/vm`.
-	Profile string `mapstructure:"profile"`
-	// Parameters of the profile, by name. `imagebuild controls` lists them with their defaults.
-	Parameters map[string]string `mapstructure:"parameters"`
-	// A PEM file with the certificate authorities of the servers that may hand a node its node.hcl over
-	// HTTPS. Without it no URL is believed. See docs/node-sources.md.
-	NodeConfigCA string `mapstructure:"node_config_ca"`
-	// Files with controls of your own, beside the catalogue's: baked and judged like those. See
-	// docs/catalogue.md.
-	SiteControls []string `mapstructure:"site_controls"`
-	// A file with waivers: controls that may fail until a day, with a reason and an owner. One that
-	// has expired is an error. See docs/catalogue.md.
-	Waivers string `mapstructure:"waivers"`
-	// The hostcheck program that goes into the image. Defaults to the one beside the plugin,
-	// or else the one in `PATH`.
-	Hostcheck string `mapstructure:"hostcheck"`
 
 	// Disk formats: `raw`, `qcow2`, `vmdk`, `vhd`, `raw.tar.gz`; see [Formats](#formats) for which platform takes
 	// which. Defaults to `raw` and `qcow2`.

@@ -49,16 +49,16 @@ type FlatConfig struct {
 	ImageName           *string             `mapstructure:"image_name" cty:"image_name" hcl:"image_name"`
 	Vault               *FlatServerConfig   `mapstructure:"vault" cty:"vault" hcl:"vault"`
 	OpenBao             *FlatServerConfig   `mapstructure:"openbao" cty:"openbao" hcl:"openbao"`
-	Distribution        *string             `mapstructure:"distribution" cty:"distribution" hcl:"distribution"`
-	Mirror              *string             `mapstructure:"mirror" cty:"mirror" hcl:"mirror"`
-	Snapshot            *string             `mapstructure:"snapshot" cty:"snapshot" hcl:"snapshot"`
-	Packages            []string            `mapstructure:"packages" cty:"packages" hcl:"packages"`
 	Profile             *string             `mapstructure:"profile" cty:"profile" hcl:"profile"`
 	Parameters          map[string]string   `mapstructure:"parameters" cty:"parameters" hcl:"parameters"`
 	NodeConfigCA        *string             `mapstructure:"node_config_ca" cty:"node_config_ca" hcl:"node_config_ca"`
 	SiteControls        []string            `mapstructure:"site_controls" cty:"site_controls" hcl:"site_controls"`
 	Waivers             *string             `mapstructure:"waivers" cty:"waivers" hcl:"waivers"`
 	Hostcheck           *string             `mapstructure:"hostcheck" cty:"hostcheck" hcl:"hostcheck"`
+	Distribution        *string             `mapstructure:"distribution" cty:"distribution" hcl:"distribution"`
+	Mirror              *string             `mapstructure:"mirror" cty:"mirror" hcl:"mirror"`
+	Snapshot            *string             `mapstructure:"snapshot" cty:"snapshot" hcl:"snapshot"`
+	Packages            []string            `mapstructure:"packages" cty:"packages" hcl:"packages"`
 	Formats             []string            `mapstructure:"formats" cty:"formats" hcl:"formats"`
 	DataPartitionSize   *string             `mapstructure:"data_partition_size" cty:"data_partition_size" hcl:"data_partition_size"`
 	OutputDirectory     *string             `mapstructure:"output_directory" cty:"output_directory" hcl:"output_directory"`
@@ -90,16 +90,16 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"image_name":                 &hcldec.AttrSpec{Name: "image_name", Type: cty.String, Required: false},
 		"vault":                      &hcldec.BlockSpec{TypeName: "vault", Nested: hcldec.ObjectSpec((*FlatServerConfig)(nil).HCL2Spec())},
 		"openbao":                    &hcldec.BlockSpec{TypeName: "openbao", Nested: hcldec.ObjectSpec((*FlatServerConfig)(nil).HCL2Spec())},
-		"distribution":               &hcldec.AttrSpec{Name: "distribution", Type: cty.String, Required: false},
-		"mirror":                     &hcldec.AttrSpec{Name: "mirror", Type: cty.String, Required: false},
-		"snapshot":                   &hcldec.AttrSpec{Name: "snapshot", Type: cty.String, Required: false},
-		"packages":                   &hcldec.AttrSpec{Name: "packages", Type: cty.List(cty.String), Required: false},
 		"profile":                    &hcldec.AttrSpec{Name: "profile", Type: cty.String, Required: false},
 		"parameters":                 &hcldec.AttrSpec{Name: "parameters", Type: cty.Map(cty.String), Required: false},
 		"node_config_ca":             &hcldec.AttrSpec{Name: "node_config_ca", Type: cty.String, Required: false},
 		"site_controls":              &hcldec.AttrSpec{Name: "site_controls", Type: cty.List(cty.String), Required: false},
 		"waivers":                    &hcldec.AttrSpec{Name: "waivers", Type: cty.String, Required: false},
 		"hostcheck":                  &hcldec.AttrSpec{Name: "hostcheck", Type: cty.String, Required: false},
+		"distribution":               &hcldec.AttrSpec{Name: "distribution", Type: cty.String, Required: false},
+		"mirror":                     &hcldec.AttrSpec{Name: "mirror", Type: cty.String, Required: false},
+		"snapshot":                   &hcldec.AttrSpec{Name: "snapshot", Type: cty.String, Required: false},
+		"packages":                   &hcldec.AttrSpec{Name: "packages", Type: cty.List(cty.String), Required: false},
 		"formats":                    &hcldec.AttrSpec{Name: "formats", Type: cty.List(cty.String), Required: false},
 		"data_partition_size":        &hcldec.AttrSpec{Name: "data_partition_size", Type: cty.String, Required: false},
 		"output_directory":           &hcldec.AttrSpec{Name: "output_directory", Type: cty.String, Required: false},

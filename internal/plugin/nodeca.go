@@ -9,7 +9,7 @@ import (
 const authorityParameter = "node_config_ca"
 
 // withAuthority adds the authorities of node_config_ca to the parameters of a profile.
-func (c *Config) withAuthority(parameters map[string]string, wrong *mistakes) map[string]string {
+func (c *HardeningConfig) withAuthority(parameters map[string]string, wrong *mistakes) map[string]string {
 	if c.NodeConfigCA == "" {
 		return parameters
 	}

@@ -8,16 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 
 	"github.com/strongroom/strongroom/internal/baseline"
-	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/image"
-	"github.com/strongroom/strongroom/internal/server"
 )
 
 // plan is a configuration that holds water: what internal/image needs, and what the steps
@@ -63,10 +60,8 @@ func (m *mistakes) add(attribute, format string, args ...any) {
 func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 	var wrong mistakes
 
-	c.ImageName = cmp.Or(c.ImageName, "strongroom")
 	c.Distribution = cmp.Or(c.Distribution, "debian/trixie")
-	product, binary := c.serverBinary(&wrong)
-	c.Profile = cmp.Or(c.Profile, product.ID+"/vm")
+	product, binary := c.defaults(&wrong)
 	c.DataPartitionSize = cmp.Or(c.DataPartitionSize, "4GiB")
 	c.OutputDirectory = cmp.Or(c.OutputDirectory, "output-"+c.PackerBuildName)
 	c.CacheDirectory = cmp.Or(c.CacheDirectory, userCache("image"))
@@ -74,9 +69,6 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 		c.Formats = []string{image.FormatRaw, image.FormatQCOW2}
 	}
 
-	if c.ImageVersion == "" {
-		wrong.add("image_version", "is required: every image carries a version that can be compared, such as \"1.4.0\"")
-	}
 	dataSize, err := parseSize(c.DataPartitionSize)
 	if err != nil {
 		wrong.add("data_partition_size", "%w", err)
@@ -109,10 +101,16 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 	if p.boot != nil && slices.Equal(c.Formats, []string{image.FormatTarGz}) {
 		wrong.add("boot_test", "no machine boots %s alone: add raw, qcow2, vmdk or vhd to formats", image.FormatTarGz)
 	}
-	c.compile(load, product, &p, &wrong)
+	distribution := c.Distribution
+	if known := baseline.Distributions(layout); !slices.Contains(known, distribution) {
+		distribution = known[0] // reported by checkSpec
+	}
+	stated := c.compile(load, product, binary.SHA256, layout, distribution, &wrong)
 	if wrong.err != nil {
 		return plan{}, wrong.err
 	}
+	p.spec.Profile, p.spec.Parameters = stated.profile.Server+"/"+stated.profile.Platform, stated.profile.Parameters
+	p.spec.Overlay, p.baselineDigest, p.overlayDigest = stated.overlay, stated.digest, stated.overlayDigest
 	return p, nil
 }
 
@@ -163,62 +161,6 @@ func (c *Config) checkSpec(s image.Spec, wrong *mistakes) {
 			continue
 		}
 		wrong.add(cmp.Or(attributes[field.Field], field.Field), "%w", field.Err)
-	}
-}
-
-// compile resolves the baseline and renders the overlay: a parameter that does not exist is
-// found by `packer validate`.
-func (c *Config) compile(load func() (*baseline.Catalogue, error), product server.Product, p *plan, wrong *mistakes) {
-	serverID, platform, ok := strings.Cut(c.Profile, "/")
-	switch {
-	case !ok || !slices.Contains(baseline.Servers, serverID) || !slices.Contains(baseline.Platforms, platform):
-		wrong.add("profile", "%q is not known: it is a server (%s) and a platform (%s), such as \"vault/vm\"", c.Profile,
-			strings.Join(baseline.Servers, ", "), strings.Join(baseline.Platforms, ", "))
-		serverID, platform = product.ID, baseline.Platforms[0] // the parameters can still be judged
-	case serverID != product.ID && (c.Vault != nil || c.OpenBao != nil):
-		wrong.add("profile", "%q is about another server than the block %s: write %q, or leave the profile out", c.Profile, product.ID, product.ID+"/"+platform)
-		serverID = product.ID
-	}
-	distribution := c.Distribution
-	if known := baseline.Distributions(layout); !slices.Contains(known, distribution) {
-		distribution = known[0] // reported by checkSpec
-	}
-	catalogue, err := load()
-	if err != nil {
-		wrong.add("catalogue", "%w", err)
-		return
-	}
-	catalogue, ok = c.withSite(catalogue, wrong)
-	if !ok {
-		return
-	}
-	compiled, err := catalogue.Compile(control.Profile{
-		Server: serverID, Platform: platform, Layout: layout, Distribution: distribution, Parameters: c.withAuthority(c.withDigest(p.spec.Binaries[0].SHA256, wrong), wrong),
-	})
-	if errors.Is(err, baseline.ErrStatedTwice) {
-		wrong.add("site_controls", "%w", err) // our own never do
-		return
-	}
-	if err != nil {
-		for _, err := range unjoin(err) {
-			wrong.add("parameters", "%s", strings.TrimPrefix(err.Error(), "parameter "))
-		}
-		return
-	}
-	c.waive(compiled, wrong)
-	p.spec.Profile, p.spec.Parameters = serverID+"/"+platform, compiled.Profile.Parameters
-	if p.baselineDigest, err = compiled.Digest(); err != nil {
-		wrong.add("catalogue", "%w", err)
-		return
-	}
-	if p.spec.Overlay, err = compiled.Overlay(); err != nil {
-		for _, err := range unjoin(err) {
-			wrong.add("catalogue", "%w", err)
-		}
-		return
-	}
-	if p.overlayDigest, err = p.spec.Overlay.Digest(); err != nil {
-		wrong.add("catalogue", "%w", err)
 	}
 }
 

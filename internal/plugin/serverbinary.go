@@ -15,7 +15,7 @@ import (
 
 // serverBinary finds the one block that names the server of the image: the product, and its program. The product is
 // there for a template with mistakes too, so that the rest of it can be judged.
-func (c *Config) serverBinary(wrong *mistakes) (server.Product, image.Binary) {
+func (c *HardeningConfig) serverBinary(wrong *mistakes) (server.Product, image.Binary) {
 	blocks := map[string]*ServerConfig{"vault": c.Vault, "openbao": c.OpenBao}
 	product, block := server.Products[0], (*ServerConfig)(nil)
 	for _, p := range server.Products {
@@ -43,7 +43,7 @@ func (c *Config) serverBinary(wrong *mistakes) (server.Product, image.Binary) {
 }
 
 // serverBlock is the block of the server that goes into the image.
-func (c *Config) serverBlock() *ServerConfig {
+func (c *HardeningConfig) serverBlock() *ServerConfig {
 	if c.OpenBao != nil {
 		return c.OpenBao
 	}
@@ -54,7 +54,7 @@ func (c *Config) serverBlock() *ServerConfig {
 const digestParameter = "server_sha256"
 
 // withDigest adds the digest of the server's program to the parameters that the template gives.
-func (c *Config) withDigest(sum string, wrong *mistakes) map[string]string {
+func (c *HardeningConfig) withDigest(sum string, wrong *mistakes) map[string]string {
 	if len(sum) != sha256.Size*2 {
 		return c.Parameters // not known yet, or no digest, which is reported elsewhere
 	}
@@ -71,27 +71,22 @@ func (c *Config) withDigest(sum string, wrong *mistakes) map[string]string {
 	return parameters
 }
 
-// measureServer takes the digest of the server's program into the baseline. Prepare does so with a digest that the
-// configuration names; without one the file must be read, which is Run's.
-func (b *Builder) measureServer() error {
-	block := b.config.serverBlock()
+// measureServer learns the digest of the server's program where the configuration does not name it, and reports whether it
+// did: the file must be read for that, which Prepare does not do. What was planned without it has to be planned again.
+func (c *HardeningConfig) measureServer() (learnt bool, err error) {
+	block := c.serverBlock()
 	if block == nil || block.SHA256 != "" {
-		return nil
+		return false, nil
 	}
 	f, err := os.Open(block.Binary)
 	if err != nil {
-		return fmt.Errorf("cannot read the server's program: %w", err)
+		return false, fmt.Errorf("cannot read the server's program: %w", err)
 	}
 	defer f.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
-		return fmt.Errorf("cannot read the server's program: %w", err)
+		return false, fmt.Errorf("cannot read the server's program: %w", err)
 	}
 	block.SHA256 = hex.EncodeToString(h.Sum(nil))
-	planned, err := b.config.plan(b.Catalogue)
-	if err != nil {
-		return err
-	}
-	b.plan = planned
-	return nil
+	return true, nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // withSite adds the user's own controls to the catalogue.
-func (c *Config) withSite(catalogue *baseline.Catalogue, wrong *mistakes) (*baseline.Catalogue, bool) {
+func (c *HardeningConfig) withSite(catalogue *baseline.Catalogue, wrong *mistakes) (*baseline.Catalogue, bool) {
 	files, err := baseline.ReadFiles(c.SiteControls, os.ReadFile)
 	if err == nil {
 		catalogue, err = catalogue.With(files...)
@@ -24,7 +24,7 @@ func (c *Config) withSite(catalogue *baseline.Catalogue, wrong *mistakes) (*base
 }
 
 // waive adds the user's waivers to the baseline. One that has expired by this machine's clock is a mistake.
-func (c *Config) waive(b *baseline.Baseline, wrong *mistakes) {
+func (c *HardeningConfig) waive(b *baseline.Baseline, wrong *mistakes) {
 	if c.Waivers == "" {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
@@ -66,25 +67,39 @@ func (s *stepVerify) verify(ctx context.Context) error {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	failure := cmd.Run()
-	document, err := report.ReadJSON(bytes.NewReader(stdout.Bytes()))
-	if err != nil {
-		return fmt.Errorf("cannot verify the sealed tree: %w", errors.Join(err, failure, message(stderr.String())))
-	}
-	if document.Baseline != s.bake.plan.baselineDigest {
-		return fmt.Errorf("cannot verify the sealed tree: it states baseline %s, and this build rendered %s\nhint: a provisioner has replaced it, or hostcheck and the plugin are of different versions", document.Baseline, s.bake.plan.baselineDigest)
-	}
-	var text strings.Builder
-	if err := report.WriteText(&text, document, report.Options{Brief: document.Verdict == check.Pass}); err != nil {
+	if err := judge(s.bake.ui, "the sealed tree", stdout.Bytes(), s.bake.plan.baselineDigest); err != nil {
+		if errors.Is(err, errNoReport) {
+			err = errors.Join(err, failure, message(stderr.String()))
+		}
 		return err
-	}
-	s.bake.ui.Say(strings.TrimSpace(text.String()))
-	if document.Verdict != check.Pass {
-		return fmt.Errorf("the sealed tree is not what the baseline states: %s", strings.Join(closingControls(document), ", "))
 	}
 	if failure != nil {
 		return fmt.Errorf("cannot verify the sealed tree: %w", errors.Join(failure, message(stderr.String())))
 	}
 	s.bake.imageReport = stdout.Bytes()
+	return nil
+}
+
+// errNoReport says that hostcheck has written nothing that is a report.
+var errNoReport = errors.New("hostcheck gave no report")
+
+// judge shows what a report of hostcheck on subject says, and is an error unless that is that the baseline holds.
+func judge(ui packersdk.Ui, subject string, text []byte, baseline string) error {
+	document, err := report.ReadJSON(bytes.NewReader(text))
+	if err != nil {
+		return fmt.Errorf("cannot verify %s: %w: %w", subject, errNoReport, err)
+	}
+	if document.Baseline != baseline {
+		return fmt.Errorf("cannot verify %s: it states baseline %s, and this build rendered %s\nhint: a provisioner has replaced it, or hostcheck and the plugin are of different versions", subject, document.Baseline, baseline)
+	}
+	var summary strings.Builder
+	if err := report.WriteText(&summary, document, report.Options{Brief: document.Verdict == check.Pass}); err != nil {
+		return err
+	}
+	ui.Say(strings.TrimSpace(summary.String()))
+	if document.Verdict != check.Pass {
+		return fmt.Errorf("%s is not what the baseline states: %s", subject, strings.Join(closingControls(document), ", "))
+	}
 	return nil
 }
 
