@@ -64,7 +64,7 @@ func newFileSet(fragments []overlay.Fragment) (fileSet, error) {
 		if strings.ContainsAny(f.Path, "\n\x00") {
 			return fileSet{}, fmt.Errorf("the overlay has a file with a line break in its name: %q", f.Path)
 		}
-		h := &tar.Header{Name: strings.TrimPrefix(f.Path, "/"), Mode: int64(f.Mode.Perm()), ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
+		h := &tar.Header{Name: strings.TrimPrefix(f.Path, "/"), Mode: int64(f.Mode.Perm()), Uid: f.UID, Gid: f.GID, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
 		kind := "f"
 		switch {
 		case f.Mode.IsDir():

@@ -5,6 +5,7 @@ LC_ALL=C
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
 here=$(dirname -- "$0")
+cd /
 
 # Lines for the plugin: say KEY=VALUE is a fact, changed names what was changed, problem is why it cannot go on.
 say() { printf 'strongroom: %s\n' "$*"; }
@@ -32,21 +33,14 @@ same() { [ "$(sha256sum 2>/dev/null <"$1" | cut -d ' ' -f 1)" = "$2" ]; }
 # list states. A line of the list is a type (d, f or l), a mode, an owner, a group and a path, which ends the line.
 place() {
 	staging=$(mktemp -d /var/tmp/strongroom-staging.XXXXXXXXXX) || return 1
-	tar --extract --preserve-permissions --numeric-owner --no-same-owner --directory="$staging" --file="$1" || return 1
+	tar --extract --preserve-permissions --numeric-owner --same-owner --touch --directory="$staging" --file="$1" || return 1
 	while IFS=' ' read -r type mode uid gid path; do
-		mkdir -p -- "${path%/*}/" || return 1
-		case $type in
-		d)
+		if [ "$type" = d ]; then
 			mkdir -p -- "$path" && chown "$uid:$gid" -- "$path" && chmod "$mode" -- "$path" || return 1
-			;;
-		f)
-			cp -- "$staging$path" "$path.strongroom-new" && chown "$uid:$gid" -- "$path.strongroom-new" && chmod "$mode" -- "$path.strongroom-new" || return 1
-			mv -f -T -- "$path.strongroom-new" "$path" || return 1
-			;;
-		l)
-			cp -P -- "$staging$path" "$path.strongroom-new" && mv -f -T -- "$path.strongroom-new" "$path" || return 1
-			;;
-		esac
+		else
+			[ -d "${path%/*}/" ] || mkdir -p -- "${path%/*}/" || return 1
+			cp -a -- "$staging$path" "$path.strongroom-new" && mv -f -T -- "$path.strongroom-new" "$path" || return 1
+		fi
 		changed "$path"
 	done <"$2"
 	rm -rf -- "$staging"
