@@ -441,4 +441,3 @@ func (s *session) uploads(ctx context.Context, files map[string][]byte) error {
 	}
 	return nil
 }
-
