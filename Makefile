@@ -93,11 +93,13 @@ check-generated: ## fail when a generated file is not what its source says
 
 .PHONY: test
 test: deps plugin-install lint check-generated ## everything: checks, real bakes, boots in QEMU
+	@tools/build packer-gob
 	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
 		$(GO) test -tags bake,boot -p 1 -count 1 -timeout 60m ./...
 
 .PHONY: test-slow
 test-slow: deps plugin-install ## make test, and what takes too long for it: the other distribution, memory locked
+	@tools/build packer-gob
 	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
 		$(GO) test -tags bake,boot,slow -p 1 -count 1 -timeout 180m ./...
 

@@ -3,82 +3,26 @@
 package plugin_test
 
 import (
-	"archive/zip"
-	"bytes"
 	"crypto/sha256"
-	"encoding/pem"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/ProtonMail/go-crypto/openpgp"
-	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
 // A mirror on this machine, with a made-up release and key: the real Packer reads the data source and hands its output to
 // a build and to the builder strongroom-image.
 func TestRelease(t *testing.T) {
 	w := setUp(t)
-	key, err := openpgp.NewEntity("Vendor", "", "vendor@example.com", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var public, archive, signature bytes.Buffer
-	if err := key.Serialize(&public); err != nil {
-		t.Fatal(err)
-	}
-	z := zip.NewWriter(&archive)
-	file, err := z.Create("vault")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := file.Write([]byte("the program")); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	sums := fmt.Sprintf("%x  vault_1.21.1_linux_amd64.zip\n", sha256.Sum256(archive.Bytes()))
-	if err := openpgp.DetachSign(&signature, key, strings.NewReader(sums), nil); err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]string{
-		"/index.json":                          `{"versions":{"1.20.0":{},"1.21.1":{},"1.22.0-rc1":{}}}`,
-		"/1.21.1/vault_1.21.1_SHA256SUMS":      sums,
-		"/1.21.1/vault_1.21.1_SHA256SUMS.sig":  signature.String(),
-		"/1.21.1/vault_1.21.1_linux_amd64.zip": archive.String(),
-	}
-	mirror := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if content, ok := files[r.URL.Path]; ok {
-			fmt.Fprint(rw, content)
-			return
-		}
-		http.NotFound(rw, r)
-	}))
-	defer mirror.Close()
-
+	v := newVendor(t, []byte("the program"))
 	dir := t.TempDir()
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("vendor.gpg", public.String())
-	write("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: mirror.Certificate().Raw})))
-	write("test.pkr.hcl", fmt.Sprintf(`
+	v.write(t, dir)
+	template := fmt.Sprintf(`
 variable "cache" {}
 variable "offline" { default = false }
 data "strongroom-release" "vault" {
-  product         = "vault"
-  version         = "~> 1.21"
-  mirror          = %q
-  mirror_ca       = "ca.pem"
-  key_file        = "vendor.gpg"
-  fingerprints    = ["%X"]
+  %s
   cache_directory = var.cache
   offline         = var.offline
 }
@@ -97,7 +41,10 @@ build {
     inline = ["echo got ${data.strongroom-release.vault.product} ${data.strongroom-release.vault.version} ${data.strongroom-release.vault.sha256}; cat ${data.strongroom-release.vault.path}; echo"]
   }
 }
-`, mirror.URL, key.PrimaryKey.Fingerprint))
+`, v.attributes())
+	if err := os.WriteFile(filepath.Join(dir, "test.pkr.hcl"), []byte(template), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	got := fmt.Sprintf("got vault 1.21.1 %x", sha256.Sum256([]byte("the program")))
 	packer := func(wire string, args ...string) (string, int) {
 		cmd := w.command(t, dir, append(args, ".")...)
@@ -125,7 +72,7 @@ build {
 			}
 		})
 	}
-	files["/1.21.1/vault_1.21.1_linux_amd64.zip"] += "x"
+	v.files["/1.21.1/vault_1.21.1_linux_amd64.zip"] += "x"
 	out, code := packer("PACKER_FORCE_GOB=0", "build", "-only=null.test", "-var", "cache="+filepath.Join(t.TempDir(), "cache"))
 	if code == 0 || !strings.Contains(out, "and the signed checksums say") {
 		t.Errorf("a changed archive: exit status %d", code)

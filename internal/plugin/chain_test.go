@@ -1,0 +1,306 @@
+//go:build bake
+
+package plugin_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// generation is a Packer, and the wire format that it is made to talk to its plugins.
+type generation struct {
+	tool  string // name in tools/
+	force string // PACKER_FORCE_GOB
+	// What the plugin says in Packer's log when it sends its HCL spec and the data source's value.
+	spec, value string
+	provenance  bool // has the post-processor of that name
+}
+
+var generations = map[string]generation{
+	"1.11 gob":      {tool: "packer-gob", force: "0", spec: "gob", value: "gob"},
+	"1.16 gob":      {tool: "packer", force: "1", spec: "gob", value: "gob", provenance: true},
+	"1.16 protobuf": {tool: "packer", force: "0", spec: "protobuf", value: "msgpack", provenance: true},
+}
+
+// at is the workbench with the Packer of a generation.
+func (w workbench) at(t *testing.T, g generation) workbench {
+	t.Helper()
+	if g.tool == "packer" {
+		return w
+	}
+	out, err := exec.Command("../../tools/build", "--path", g.tool).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.packer = strings.TrimSpace(string(out))
+	if _, err := os.Stat(w.packer); err != nil {
+		t.Fatalf("%v\nhint: tools/build %s", err, g.tool)
+	}
+	return w
+}
+
+const chainTemplate = `
+data "strongroom-release" "vault" {
+  %[1]s
+  cache_directory = "cache"
+}
+
+source "strongroom-image" "chain" {
+  image_name          = "chain"
+  image_version       = "1.0.0"
+  hostcheck           = %[2]q
+  data_partition_size = "64MiB"
+  vault {
+    binary = data.strongroom-release.vault.path
+    sha256 = data.strongroom-release.vault.sha256
+  }
+}
+
+build {
+  name = "keep"
+  source "source.strongroom-image.chain" {
+    formats          = ["qcow2", "raw"]
+    output_directory = "out"
+  }
+
+  provisioner "shell" {
+    inline = ["echo provisioned ${build.ImageName} ${build.BaselineDigest} ${build.OverlayDigest}"]
+  }
+
+  post-processor "checksum" {
+    checksum_types = ["sha256"]
+    output         = "sums"
+  }
+  post-processor "manifest" {
+    output = "packer-manifest.json"
+  }
+  post-processors {
+    post-processor "compress" {
+      output              = "image.tar.gz"
+      compression_level   = 1
+      keep_input_artifact = true
+    }
+    post-processor "checksum" {
+      checksum_types = ["sha256"]
+      output         = "compressed.sums"
+    }
+  }
+  post-processors {
+    post-processor "artifice" {
+      files               = ["out/disk.raw"]
+      keep_input_artifact = true
+    }
+    post-processor "manifest" {
+      output = "artifice.json"
+    }
+  }
+  post-processor "shell-local" {
+    inline = ["echo after $PACKER_BUILD_NAME ${build.ImageVersion} ${build.BaselineDigest} ${build.RootHash}"]
+  }
+  %[3]s
+}
+
+# Nobody keeps this one, so Packer destroys it.
+build {
+  name = "destroy"
+  source "source.strongroom-image.chain" {
+    formats          = ["raw"]
+    output_directory = "gone"
+  }
+  post-processors {
+    post-processor "shell-local" {
+      inline              = ["echo mine >gone/notes.txt"]
+      keep_input_artifact = false
+    }
+    post-processor "compress" {
+      output            = "gone.tar.gz"
+      compression_level = 1
+    }
+  }
+}
+`
+
+const provenance = `post-processor "provenance" {
+    signing_mode = "key"
+    signer       = "key.pem"
+    verifier     = "key.pub"
+    output_dir   = "attestations"
+    template     = "test.pkr.hcl"
+  }`
+
+// The plugin's whole chain on every wire that it may meet: a verified release, the bake, and the stock post-processors
+// behind it, unmodified.
+func TestChain(t *testing.T) {
+	w := setUp(t)
+	program, err := os.ReadFile(w.hostcheck)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newVendor(t, program)
+	baked := map[string]string{} // the main disk's digest, by wire
+	for _, name := range slices.Sorted(maps.Keys(generations)) {
+		g := generations[name]
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			v.write(t, dir)
+			attest := ""
+			if g.provenance {
+				attest = provenance
+				signingKey(t, dir)
+			}
+			template := fmt.Sprintf(chainTemplate, v.attributes(), w.hostcheck, attest)
+			if err := os.WriteFile(filepath.Join(dir, "test.pkr.hcl"), []byte(template), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			w := w.at(t, g)
+			build := w.command(t, dir, "build", "-parallel-builds=1", ".")
+			build.Env = append(build.Env, "PACKER_FORCE_GOB="+g.force, "PACKER_LOG=1", "PACKER_LOG_PATH="+filepath.Join(dir, "packer.log"))
+			out, code := run(t, build)
+			if code != 0 {
+				t.Fatalf("exit status %d", code)
+			}
+			wireIs(t, g, readFile(t, filepath.Join(dir, "packer.log")))
+			baked[name] = chainKept(t, dir, out)
+			chainDestroyed(t, dir)
+			if g.provenance {
+				attested(t, w, dir)
+			}
+		})
+	}
+	for name, id := range baked {
+		if id != baked["1.16 protobuf"] {
+			t.Errorf("%s baked %s, and protobuf %s", name, id, baked["1.16 protobuf"])
+		}
+	}
+}
+
+// wireIs looks into Packer's log for what the plugin sent, and how.
+func wireIs(t *testing.T, g generation, log string) {
+	t.Helper()
+	for message, want := range map[string]string{"sending ConfigSpec as ": g.spec, "sending Execute as ": g.value} {
+		found := 0
+		for line := range strings.Lines(log) {
+			if _, format, ok := strings.Cut(line, message); ok {
+				found++
+				if got := strings.TrimSpace(format); got != want {
+					t.Errorf("%s%s, want %s", message, got, want)
+				}
+			}
+		}
+		if found == 0 {
+			t.Errorf("the log never says %q", message)
+		}
+	}
+}
+
+// chainKept checks what each post-processor made of the artifact, and returns its id.
+func chainKept(t *testing.T, dir, out string) string {
+	t.Helper()
+	image := readManifest(t, filepath.Join(dir, "out"))
+	id := "sha256:" + digest(t, filepath.Join(dir, "out/disk.raw"))
+	for _, line := range []string{"provisioned chain ", "after chain 1.0.0 ", " " + image.RootHash} {
+		if !strings.Contains(out, line) {
+			t.Errorf("the output lacks %q", line)
+		}
+	}
+	var packed struct {
+		Builds []struct {
+			BuilderType string `json:"builder_type"`
+			ArtifactID  string `json:"artifact_id"`
+			Files       []struct{ Name string }
+		}
+	}
+	if err := json.Unmarshal([]byte(readFile(t, filepath.Join(dir, "packer-manifest.json"))), &packed); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range packed.Builds[0].Files {
+		names = append(names, filepath.Base(f.Name))
+	}
+	// The main disk first, whatever the order of formats; each base name once, since compress and provenance know no others.
+	if got, want := strings.Join(names, " "), "disk.raw disk.qcow2 manifest.json image-report.json timings.json"; got != want {
+		t.Errorf("the artifact's files are %q, want %q", got, want)
+	}
+	if packed.Builds[0].ArtifactID != id {
+		t.Errorf("artifact id %s, want %s", packed.Builds[0].ArtifactID, id)
+	}
+	sums := readFile(t, filepath.Join(dir, "sums"))
+	for _, name := range names {
+		if !strings.Contains(sums, digest(t, filepath.Join(dir, "out", name))) {
+			t.Errorf("checksum left out %s", name)
+		}
+	}
+	list, err := exec.Command("tar", "-tzf", filepath.Join(dir, "image.tar.gz")).Output()
+	if err != nil || strings.Join(strings.Fields(string(list)), " ") != strings.Join(names, " ") {
+		t.Errorf("compress packed %q (%v)", list, err)
+	}
+	if !strings.Contains(readFile(t, filepath.Join(dir, "compressed.sums")), digest(t, filepath.Join(dir, "image.tar.gz"))) {
+		t.Error("the checksum of the compressed artifact is missing")
+	}
+	if text := readFile(t, filepath.Join(dir, "artifice.json")); !strings.Contains(text, "out/disk.raw") || strings.Contains(text, "disk.qcow2") {
+		t.Errorf("artifice made %s", text)
+	}
+	return id
+}
+
+// chainDestroyed checks that Packer could take the artifact away that nobody kept, and took no more.
+func chainDestroyed(t *testing.T, dir string) {
+	t.Helper()
+	if left := entries(t, filepath.Join(dir, "gone")); left != "notes.txt" {
+		t.Errorf("destroying the artifact left %q, want the foreign file alone", left)
+	}
+	if err := exec.Command("gzip", "-t", filepath.Join(dir, "gone.tar.gz")).Run(); err != nil {
+		t.Errorf("gone.tar.gz: %v", err)
+	}
+}
+
+// signingKey writes a key as the post-processor provenance takes it.
+func signingKey(t *testing.T, dir string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"key.pem": {Type: "PRIVATE KEY", Bytes: private}, "key.pub": {Type: "PUBLIC KEY", Bytes: public}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// attested verifies the attestation of the main disk, and that it is of that disk.
+func attested(t *testing.T, w workbench, dir string) {
+	t.Helper()
+	verify := func(artifact string) (string, int) {
+		return run(t, w.command(t, dir, "verify-attestation", "-verifier=key.pub", "-predicate-type=https://slsa.dev/provenance/v1",
+			"-artifact="+artifact, "attestations/chain.disk.raw.provenance.json"))
+	}
+	for _, name := range []string{"disk.raw", "disk.qcow2", "manifest.json"} {
+		if out, code := verify("out/" + name); code != 0 {
+			t.Errorf("%s: %s", name, out)
+		}
+	}
+	if _, code := verify("key.pub"); code == 0 {
+		t.Error("the attestation is of any file")
+	}
+}
