@@ -91,6 +91,11 @@ check-generated: ## fail when a generated file is not what its source says
 		if [[ $$before != $$(tools/generate --digest) ]]; then \
 			echo 'generated files were stale; they have been made again: review and commit them' >&2; git status --short $$(tools/generate --list) >&2; exit 1; fi
 
+.PHONY: plugin-check
+plugin-check: build ## packer-sdc's own check of the plugin
+	@tools/build packer-sdc
+	@cd bin && "$$(../tools/build --path packer-sdc)" plugin-check packer-plugin-strongroom
+
 .PHONY: test
 test: deps plugin-install lint check-generated ## everything: checks, real bakes, boots in QEMU
 	@tools/build packer-gob
@@ -99,7 +104,7 @@ test: deps plugin-install lint check-generated ## everything: checks, real bakes
 
 .PHONY: test-slow
 test-slow: deps plugin-install ## make test, and what takes too long for it: the other distribution, memory locked
-	@tools/build packer-gob
+	@tools/build packer-gob goreleaser
 	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
 		$(GO) test -tags bake,boot,slow -p 1 -count 1 -timeout 180m ./...
 

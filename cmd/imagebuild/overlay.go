@@ -31,7 +31,7 @@ and signature are then of the compressed file.
 With --sign-key a detached OpenPGP signature is written too (.sig), which gpgv verifies
 in any installer. The same key gives the same signature.`,
 		Example: `  imagebuild overlay --output overlay.tar
-  imagebuild overlay --output overlay.tar.zst --sign-key builder.key
+  imagebuild overlay --layout installed --output overlay.tar.zst --sign-key builder.key
   imagebuild overlay --profile vault/metal --output - | tar -tv
   imagebuild overlay --controls controls/site.yaml --waivers waivers.yaml`,
 		Args: noArguments,

@@ -35,10 +35,10 @@ func TestSignedOverlay(t *testing.T) {
 	must("echo 'open sesame' >passphrase")
 
 	in := func(name string) string { return filepath.Join(dir, name) }
-	for _, name := range []string{"overlay.tar", "overlay.tar.zst"} {
+	for name, layout := range map[string]string{"overlay.tar": "sealed", "overlay.tar.zst": "installed"} {
 		var signatures [2][]byte
 		for i := range signatures {
-			if code, _, stderr := cli("overlay", "--output", in(name), "--sign-key", in("builder.key"), "--sign-passphrase-file", in("passphrase")); code != 0 {
+			if code, _, stderr := cli("overlay", "--layout", layout, "--output", in(name), "--sign-key", in("builder.key"), "--sign-passphrase-file", in("passphrase")); code != 0 {
 				t.Fatal(stderr)
 			}
 			var err error

@@ -40,8 +40,8 @@ type HardeningConfig struct {
 	// A file with waivers: controls that may fail until a day, with a reason and an owner. One that
 	// has expired is an error. See docs/catalogue.md.
 	Waivers string `mapstructure:"waivers"`
-	// The hostcheck program that goes into the image. Defaults to the one beside the plugin,
-	// or else the one in `PATH`.
+	// The hostcheck program that goes into the image. A released plugin brings its own. One built from source takes
+	// that beside itself, or else the one in `PATH`.
 	Hostcheck string `mapstructure:"hostcheck"`
 }
 

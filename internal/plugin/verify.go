@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
+	"github.com/strongroom/strongroom/internal/agentbinary"
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/report"
@@ -26,7 +27,7 @@ const (
 )
 
 // findHostcheck resolves the attribute hostcheck: as it is given, or else beside this program,
-// or else in PATH.
+// or else the one that travels inside it, or else in PATH.
 func findHostcheck(given string) (string, error) {
 	if given != "" {
 		return given, nil
@@ -39,10 +40,13 @@ func findHostcheck(given string) (string, error) {
 	if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() {
 		return beside, nil
 	}
+	if inside, err := agentbinary.Unpack(userCache("hostcheck")); !errors.Is(err, agentbinary.ErrNone) {
+		return inside, err
+	}
 	if found, err := exec.LookPath("hostcheck"); err == nil {
 		return filepath.Abs(found)
 	}
-	return "", fmt.Errorf("hostcheck: not found at %s nor in PATH\nhint: name the program in the template, as in: hostcheck = \"bin/hostcheck\"", beside)
+	return "", fmt.Errorf("hostcheck: not inside this plugin, which is no release, nor at %s, nor in PATH\nhint: name the program in the template, as in: hostcheck = \"bin/hostcheck\"", beside)
 }
 
 // stepVerify lets the very hostcheck that goes into the image judge the sealed tree. An image
