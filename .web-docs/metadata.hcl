@@ -18,4 +18,9 @@ integration {
     name = "Strongroom image"
     slug = "image"
   }
+  component {
+    type = "provisioner"
+    name = "Strongroom harden"
+    slug = "harden"
+  }
 }
