@@ -50,9 +50,9 @@ var layers = map[string][]string{
 	"cmd/imagebuild": {"internal/atomicfile", "hardening", "internal/baseline", "internal/control", "internal/image", "internal/lab", "internal/lab/supervisor", "internal/overlay", "internal/plugin", "internal/report",
 		"internal/resource", "internal/overlayfile", "internal/sign"},
 	"internal/lab/network":    {},
-	"internal/overlayfile":   {"internal/atomicfile", "internal/overlay", "internal/sign"},
-	"internal/sign":          {},
-	"internal/agentbinary":   {"internal/atomicfile"},
+	"internal/overlayfile":    {"internal/atomicfile", "internal/overlay", "internal/sign"},
+	"internal/sign":           {},
+	"internal/agentbinary":    {"internal/atomicfile"},
 	"internal/lab/supervisor": {"internal/lab"},
 	"tools/kinds":             {"hardening", "internal/baseline", "internal/control", "internal/resource"},
 	// For tests only.
