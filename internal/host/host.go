@@ -31,6 +31,9 @@ type Host interface {
 	ReadDir(path string) ([]string, error)
 	// Digest is the SHA-256 of a regular file of any size, in hex.
 	Digest(path string) (string, error)
+	// Secrets says what in a regular file has the shape of a secret, and never tells the secret. One of more than MaxScan
+	// bytes gives ErrTooLarge.
+	Secrets(path string) (FileSecrets, error)
 	// FileCapability is the extended attribute security.capability of a file in hex, and "" when it has
 	// none. It does not follow a symlink in the last element.
 	FileCapability(path string) (string, error)

@@ -54,6 +54,7 @@ var Kinds = []Kind{
 	{"processes", func() control.Resource { return new(Processes) }},
 	{"sessions", func() control.Resource { return new(Sessions) }},
 	{"home_traces", func() control.Resource { return new(HomeTraces) }},
+	{"leaked_secrets", func() control.Resource { return new(LeakedSecrets) }},
 	{"process_secrets", func() control.Resource { return new(ProcessSecrets) }},
 	{"clock", func() control.Resource { return new(Clock) }},
 	{"virtualization", func() control.Resource { return new(Virtualization) }},

@@ -3,21 +3,11 @@ package resource
 import (
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-)
 
-// secretShapes are what a secret looks like under whatever name.
-var secretShapes = []struct {
-	what  string
-	shape *regexp.Regexp
-}{
-	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY`)},
-	{"a token", regexp.MustCompile(`\bhv[sbr]\.[A-Za-z0-9_-]{20,}`)},
-	{"an access key", regexp.MustCompile(`\b(AKIA|ASIA)[0-9A-Z]{16}\b`)},
-	{"a password in a URL", regexp.MustCompile(`://[^/\s:@]+:[^/\s@]+@`)},
-}
+	"github.com/strongroom/strongroom/internal/host"
+)
 
 // verifySecrets looks for secrets in clear text. What it says is where, and never what.
 func (v *VaultConfig) verifySecrets(o *observe, found settings) {
@@ -47,10 +37,9 @@ func (v *VaultConfig) secret(name, value string) string {
 			return "holds " + key + "="
 		}
 	}
-	for _, s := range secretShapes {
-		if s.shape.MatchString(value) {
-			return "holds " + s.what
-		}
+	// What is in memory can be read.
+	if found, _ := host.FindSecrets(strings.NewReader(value)); len(found.Shapes) > 0 {
+		return "holds " + found.Shapes[0]
 	}
 	return ""
 }

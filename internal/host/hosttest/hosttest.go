@@ -4,6 +4,7 @@
 package hosttest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -454,6 +455,15 @@ func (h *Host) Digest(p string) (string, error) {
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// Secrets implements host.Host. It looks through the content that File put.
+func (h *Host) Secrets(p string) (host.FileSecrets, error) {
+	b, err := h.ReadFile(p)
+	if err != nil {
+		return host.FileSecrets{}, err
+	}
+	return host.FindSecrets(bytes.NewReader(b))
 }
 
 // Unit implements host.Host.
