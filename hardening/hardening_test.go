@@ -154,7 +154,7 @@ func worstHost(t *testing.T, b *baseline.Baseline) *hosttest.Host {
 		SetProcesses(host.ProcessSummary{PID: 99, Parent: 1, Name: "sh", ControlGroup: "/user.slice/user-0.slice/session-1.scope", Environment: []string{"VAULT_TOKEN"}}).
 		SetVirtualization("docker").SetClock(host.Clock{MaxErrorMicroseconds: 16e6}).Directory("/run/systemd/sessions/1", 0o755)
 	h.File("/etc/os-release", "ID=debian\n").SetMounts(host.Mount{Point: "/worst", Device: "1:1", Options: []string{"rw"}}).
-		File("/opt/worst", "").Chmod("/opt/worst", 0o666|fs.ModeSetuid).Chown("/opt/worst", 4242, 0).SetFileCapability("/opt/worst", "01").
+		File("/opt/worst", "db = postgres://me:hunter22@db.example\n").Chmod("/opt/worst", 0o666|fs.ModeSetuid).Chown("/opt/worst", 4242, 0).SetFileCapability("/opt/worst", "01").
 		Special("/opt/pipe", fs.ModeNamedPipe|0o600)
 	var modules, arguments []string
 	states := map[string]bool{}
