@@ -19,10 +19,12 @@ import (
 // shape in every file, and in some files also values whose names say so (DB_PASSWORD=…). Every home of the account
 // database is among the places. It tells paths and reasons, and never a secret. The places are walked once, when the
 // image is made; compressed files are not looked into. More files or bytes than a machine should have are not judged: unknown.
+// What the shutdown that ends a build removes was on the disk all the same, and its blocks stay readable there.
 type LeakedSecrets struct {
 	Places     []string `yaml:"places" json:"places"`                               // directories, with all that lies below
 	PassedOver []string `yaml:"passed_over,omitempty" json:"passed_over,omitempty"` // files and directories in them that are not looked at
 	Allowed    []string `yaml:"allowed,omitempty" json:"allowed,omitempty"`         // files that may hold a secret
+	Before     string   `yaml:"before,omitempty" json:"before,omitempty"`           // directory with what a rehearsed shutdown removes, each at its path
 	Named      []string `yaml:"named" json:"named"`                                 // patterns of files in which names count: of a path, or without a slash of its last part
 }
 
@@ -37,6 +39,7 @@ func (l *LeakedSecrets) Key() control.Key { return control.Key{Kind: "leaked_sec
 func (l *LeakedSecrets) Validate() error {
 	var r require
 	r.that(len(l.Places) > 0, "no places")
+	r.that(l.Before == "" || absolute(l.Before) && l.Before != "/", "before %q is not absolute and clean", l.Before)
 	for _, p := range slices.Concat(l.Places, l.PassedOver, l.Allowed) {
 		r.that(absolute(p) && p != "/", "path %q is not absolute and clean", p)
 	}
@@ -76,6 +79,9 @@ func (l *LeakedSecrets) Verify(ctx context.Context, h host.Host, stage control.S
 		if !w.below(p, places) {
 			w.visit(ctx, p)
 		}
+	}
+	if l.Before != "" {
+		w.visit(ctx, l.Before)
 	}
 	for i, err := range w.errs {
 		if i == maxNamed {
@@ -163,14 +169,18 @@ func (w *leakWalk) look(p string, size int64) {
 		}
 		return
 	}
+	where := ""
+	if was, ok := strings.CutPrefix(p, w.Before+"/"); ok && w.Before != "" {
+		p, where = "/"+was, ", which the shutdown removes too late"
+	}
 	if slices.Contains(w.Allowed, p) {
 		return
 	}
 	for _, what := range secrets.Shapes {
-		w.found = append(w.found, what+" in "+p)
+		w.found = append(w.found, what+" in "+p+where)
 	}
 	if len(secrets.Names) > 0 && w.namesCount(p) {
-		w.found = append(w.found, "a value of "+strings.Join(secrets.Names, " and ")+" in "+p)
+		w.found = append(w.found, "a value of "+strings.Join(secrets.Names, " and ")+" in "+p+where)
 	}
 }
 

@@ -16,7 +16,7 @@ const plantedKey = "-----BEGIN OPENSSH PRIVATE" + " KEY-----\nb3BlbnNzaC1rZXktdj
 
 func TestLeakedSecrets(t *testing.T) {
 	r := &resource.LeakedSecrets{
-		Places: []string{"/etc", "/home", "/root", "/var"}, PassedOver: []string{"/var/cache"}, Allowed: []string{"/etc/allowed.key"},
+		Places: []string{"/etc", "/home", "/root", "/var"}, PassedOver: []string{"/var/cache"}, Allowed: []string{"/etc/allowed.key"}, Before: "/run/before",
 		Named: []string{"/etc/environment", "/var/lib/cloud/instances/*/user-data.txt*", ".bash_history", "*.env"},
 	}
 	if err := r.Validate(); err != nil {
@@ -40,8 +40,12 @@ func TestLeakedSecrets(t *testing.T) {
 		"a value of password in /var/lib/cloud/instances/i-1/user-data.txt": func(h *hosttest.Host) {
 			h.File("/var/lib/cloud/instances/i-1/user-data.txt", "#cloud-config\npassword: hunter22\n")
 		},
-		"a value of token in /root/.bash_history": func(h *hosttest.Host) { h.File("/root/.bash_history", "curl -d token=abcdefgh x") },
-		"a value of SECRET in /var/app.env":       func(h *hosttest.Host) { h.File("/var/app.env", "SECRET=hunter22") },
+		"a value of token in /root/.bash_history":                                     func(h *hosttest.Host) { h.File("/root/.bash_history", "curl -d token=abcdefgh x") },
+		"a private key (PEM) in /home/build/key, which the shutdown removes too late": func(h *hosttest.Host) { h.File("/run/before/home/build/key", plantedKey) },
+		"a value of password in /var/lib/cloud/instances/i-2/user-data.txt.i, which": func(h *hosttest.Host) {
+			h.File("/run/before/var/lib/cloud/instances/i-2/user-data.txt.i", "password: hunter22")
+		},
+		"a value of SECRET in /var/app.env": func(h *hosttest.Host) { h.File("/var/app.env", "SECRET=hunter22") },
 	} {
 		h := node()
 		plant(h)
@@ -81,6 +85,7 @@ func TestValidateRefusesNonsenseAboutLeaks(t *testing.T) {
 		`path "etc"`:   {Places: []string{"etc"}},
 		`path "/"`:     {Places: []string{"/"}},
 		`path "/a/"`:   {Places: []string{"/a"}, Allowed: []string{"/a/"}},
+		`before "x"`:   {Places: []string{"/a"}, Before: "x"},
 		`named "a/b"`:  {Places: []string{"/a"}, Named: []string{"a/b"}},
 		`named "/a["`:  {Places: []string{"/a"}, Named: []string{"/a["}},
 		`path "../x"`:  {Places: []string{"/a"}, PassedOver: []string{"../x"}},
