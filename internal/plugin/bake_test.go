@@ -167,10 +167,16 @@ func existingOutput(t *testing.T, w workbench, dir, id string) {
 	}
 }
 
-// A provisioner that takes hardening away is found by the verification after the seal.
+// A provisioner that takes hardening away, or leaves secrets, is found by the verification after the seal.
 func TestBrokenHardeningFailsTheBuild(t *testing.T) {
 	w := setUp(t)
-	dir := w.template(t, w.vault(), `provisioner "shell" { inline = ["rm -r /usr/lib/sysctl.d"] }`)
+	dir := w.template(t, w.vault(), `provisioner "shell" {
+    inline = [
+      "rm -r /usr/lib/sysctl.d",
+      "printf 'hv''s.aB3dE5gHaB3dE5gHaB3dE5gH' >/root/.vault-token",
+      "mkdir -p /var/lib/cloud/instances/i-0 && echo 'password: hunter22' >/var/lib/cloud/instances/i-0/user-data.txt",
+    ]
+  }`)
 	build := w.command(t, dir, "build", ".")
 	build.Env = append(build.Env, wires["gob"])
 	out, code := run(t, build)
@@ -179,6 +185,15 @@ func TestBrokenHardeningFailsTheBuild(t *testing.T) {
 	}
 	if !strings.Contains(out, "FAIL") || !strings.Contains(out, "is not what the baseline states: ") {
 		t.Error("the output does not name what failed")
+	}
+	said := strings.Join(strings.Fields(strings.ReplaceAll(out, "strongroom-image.test:", "")), " ")
+	for _, want := range []string{"leaked-secrets-absent", "a token of Vault or OpenBao in /root/.vault-token", "a value of password in /var/lib/cloud/instances/i-0/user-data.txt"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the output does not say %q", want)
+		}
+	}
+	if strings.Contains(out, "hunter22") || strings.Contains(out, "aB3dE5gHaB3dE5gH") {
+		t.Error("the output tells a secret")
 	}
 	if left := entries(t, dir); left != "test.pkr.hcl" {
 		t.Errorf("left: %s", left)
