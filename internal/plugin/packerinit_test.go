@@ -36,10 +36,7 @@ type releaseConfig struct {
 	ProjectName string   `yaml:"project_name"`
 	Env         []string `yaml:"env"`
 	Before      struct {
-		Hooks []struct {
-			Cmd string   `yaml:"cmd"`
-			Env []string `yaml:"env"`
-		} `yaml:"hooks"`
+		Hooks []string `yaml:"hooks"`
 	} `yaml:"before"`
 	Builds []struct {
 		Main    string   `yaml:"main"`
@@ -89,11 +86,11 @@ func makeRelease(t *testing.T) string {
 		}
 		return b.String()
 	}
-	run := func(env []string, args ...string) {
+	run := func(args ...string) {
 		t.Helper()
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Dir = "../.."
-		cmd.Env = append(append(os.Environ(), c.Env...), env...)
+		cmd.Env = append(os.Environ(), c.Env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%q: %v\n%s", args, err, out)
 		}
@@ -103,11 +100,11 @@ func makeRelease(t *testing.T) string {
 	// The hook writes into the checkout, which a test does not: the file goes elsewhere, and an overlay of the build brings it in.
 	const inside = "internal/agentbinary/hostcheck"
 	agent := filepath.Join(t.TempDir(), "hostcheck")
-	hook := expand(c.Before.Hooks[0].Cmd)
+	hook := expand(c.Before.Hooks[0])
 	if !strings.Contains(hook, "-o "+inside+" ") {
 		t.Fatalf("the hook does not make %s: %s", inside, hook)
 	}
-	run(c.Before.Hooks[0].Env, "sh", "-c", strings.Replace(hook, inside, agent, 1))
+	run("sh", "-c", strings.Replace(hook, inside, agent, 1))
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +120,7 @@ func makeRelease(t *testing.T) string {
 	build := c.Builds[0]
 	plugin := filepath.Join(t.TempDir(), expand(build.Binary))
 	args := append([]string{"go", "build", "-overlay", overlayFile, "-o", plugin, "-tags", strings.Join(build.Tags, ","), "-ldflags", expand(strings.Join(build.Ldflags, " "))}, build.Flags...)
-	run(nil, append(args, build.Main)...)
+	run(append(args, build.Main)...)
 
 	archive := expand(c.Archives[0].NameTemplate) + ".zip"
 	var packed bytes.Buffer
