@@ -101,8 +101,14 @@ func hasSubordinateIDs(text, name, uid string) bool {
 	return false
 }
 
-// namespaceHint guesses why the kernel refused the namespaces.
-func namespaceHint() string {
+// namespaceHint guesses why the kernel refused the namespaces, from what unshare said and from the host's settings.
+func namespaceHint(said string) string {
+	switch {
+	case strings.Contains(said, "_map failed"):
+		return "in a container without CAP_SYS_ADMIN: setcap cap_setuid=ep /usr/bin/newuidmap; setcap cap_setgid=ep /usr/bin/newgidmap, and no set-user-ID bit on either (docs/ci.md)"
+	case strings.Contains(said, "mount /proc failed"):
+		return "in a container: --security-opt systempaths=unconfined (Podman: unmask=ALL), since a masked /proc cannot be mounted again (docs/ci.md)"
+	}
 	if os.Geteuid() == 0 {
 		return "a container needs CAP_SYS_ADMIN to bake as root; outside of one, look at the seccomp and AppArmor profile of this process"
 	}
@@ -115,7 +121,7 @@ func namespaceHint() string {
 			return s.hint
 		}
 	}
-	return ""
+	return "in a container: --security-opt seccomp=unconfined --security-opt apparmor=unconfined (docs/ci.md)"
 }
 
 // memoryAvailable is MemAvailable in bytes, no more than the control group may use. 0 when it

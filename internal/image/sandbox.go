@@ -70,7 +70,8 @@ func openSandbox(cacheDir string, need int64, log *slog.Logger) (*sandbox, error
 	if err != nil {
 		in.Close()
 		b.keeper.Wait()
-		return nil, withHint(fmt.Errorf("cannot make the bake's namespaces: %s", firstOf(stderr.String(), err.Error())), namespaceHint())
+		said := firstOf(stderr.String(), err.Error())
+		return nil, withHint(fmt.Errorf("cannot make the bake's namespaces: %s", said), namespaceHint(said))
 	}
 	go func() { b.ended <- b.keeper.Wait() }()
 	if err := b.openWork(cacheDir, need); err != nil {
