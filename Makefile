@@ -104,7 +104,7 @@ test: deps plugin-install lint check-generated ## everything: checks, real bakes
 
 .PHONY: test-slow
 test-slow: deps plugin-install ## make test, and what takes too long for it: the other distribution, memory locked
-	@tools/build packer-gob goreleaser
+	@tools/build packer-gob goreleaser packer-plugin-amazon packer-plugin-googlecompute packer-plugin-vsphere
 	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
 		$(GO) test -tags bake,boot,slow -p 1 -count 1 -timeout 180m ./...
 

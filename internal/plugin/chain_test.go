@@ -186,10 +186,49 @@ func TestChain(t *testing.T) {
 	}
 }
 
+// The provisioner is asked for its schema and called on every wire. There is no machine behind the communicator "none", and it
+// says so before anything else; what it does on one is shown by the tests with a machine, on protobuf.
+func TestProvisionerOnEveryWire(t *testing.T) {
+	w := setUp(t)
+	for name, g := range generations {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			template := fmt.Sprintf(`
+source "null" "test" {
+  communicator = "none"
+}
+build {
+  sources = ["source.null.test"]
+  provisioner "strongroom-harden" {
+    image_version = "1.0.0"
+    hostcheck     = %[1]q
+    vault {
+      binary = %[1]q
+    }
+  }
+}
+`, w.hostcheck)
+			if err := os.WriteFile(filepath.Join(dir, "test.pkr.hcl"), []byte(template), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			build := w.at(t, g).command(t, dir, "build", ".")
+			build.Env = append(build.Env, "PACKER_FORCE_GOB="+g.force, "PACKER_LOG=1", "PACKER_LOG_PATH="+filepath.Join(dir, "packer.log"))
+			if out, code := run(t, build); code == 0 || !strings.Contains(out, "does not answer as one with a POSIX shell") {
+				t.Errorf("exit status %d, want the provisioner's own refusal", code)
+			}
+			g.value = "" // no data source
+			wireIs(t, g, readFile(t, filepath.Join(dir, "packer.log")))
+		})
+	}
+}
+
 // wireIs looks into Packer's log for what the plugin sent, and how.
 func wireIs(t *testing.T, g generation, log string) {
 	t.Helper()
 	for message, want := range map[string]string{"sending ConfigSpec as ": g.spec, "sending Execute as ": g.value} {
+		if want == "" {
+			continue
+		}
 		found := 0
 		for line := range strings.Lines(log) {
 			if _, format, ok := strings.Cut(line, message); ok {
