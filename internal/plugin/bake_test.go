@@ -174,7 +174,7 @@ func TestBrokenHardeningFailsTheBuild(t *testing.T) {
     inline = [
       "rm -r /usr/lib/sysctl.d",
       "printf 'hv''s.aB3dE5gHaB3dE5gHaB3dE5gH' >/root/.vault-token",
-      "mkdir -p /var/lib/cloud/instances/i-0 && echo 'password: hunter22' >/var/lib/cloud/instances/i-0/user-data.txt",
+      "echo DB_PASSWORD=hunter22 >>/etc/environment",
     ]
   }`)
 	build := w.command(t, dir, "build", ".")
@@ -187,7 +187,7 @@ func TestBrokenHardeningFailsTheBuild(t *testing.T) {
 		t.Error("the output does not name what failed")
 	}
 	said := strings.Join(strings.Fields(strings.ReplaceAll(out, "strongroom-image.test:", "")), " ")
-	for _, want := range []string{"leaked-secrets-absent", "a token of Vault or OpenBao in /root/.vault-token", "a value of password in /var/lib/cloud/instances/i-0/user-data.txt"} {
+	for _, want := range []string{"leaked-secrets-absent", "a token of Vault or OpenBao in /root/.vault-token", "a value of DB_PASSWORD in /etc/environment"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the output does not say %q", want)
 		}
