@@ -39,20 +39,24 @@ var debianSystem = System{
 // grub is the boot loader of Debian and Ubuntu: update-grub reads the drop-in, which reads what the controls have rendered.
 var grub = Boot{DropIn: "/etc/default/grub.d/90-strongroom.cfg", Command: []string{"update-grub"}}
 
-var trixie = Distribution{
-	ID: "debian/trixie", Name: "Debian 13", Family: Debian, Layouts: []string{Sealed, Installed},
-	ReleaseIDs: []string{"debian"}, Version: "13",
-	Packages: Packages{Needed: append(slices.Clone(debianNeeded), "systemd-cryptsetup"), Compilers: debianCompilers, Forbidden: debianForbidden, Session: debianSession},
-	Boot:     grub, System: debianSystem,
-	Tenants: Tenants{Units: debianUnits, Accounts: debianAccounts},
+func trixie() Distribution {
+	return Distribution{
+		ID: "debian/trixie", Name: "Debian 13", Family: Debian, Layouts: []string{Sealed, Installed},
+		ReleaseIDs: []string{"debian"}, Version: "13",
+		Packages: Packages{Needed: append(slices.Clone(debianNeeded), "systemd-cryptsetup"), Compilers: debianCompilers, Forbidden: debianForbidden, Session: debianSession},
+		Boot:     grub, System: debianSystem,
+		Tenants: Tenants{Units: debianUnits, Accounts: debianAccounts},
+	}
 }
 
-var bookworm = Distribution{
-	ID: "debian/bookworm", Name: "Debian 12", Family: Debian, Layouts: []string{Sealed, Installed},
-	ReleaseIDs: []string{"debian"}, Version: "12",
-	Packages: Packages{Needed: append(slices.Clone(debianNeeded), "cryptsetup-bin"), Compilers: debianCompilers, Forbidden: debianForbidden, Session: debianSession},
-	Boot:     grub, System: debianSystem,
-	Tenants: Tenants{Units: debianUnits, Accounts: debianAccounts},
+func bookworm() Distribution {
+	return Distribution{
+		ID: "debian/bookworm", Name: "Debian 12", Family: Debian, Layouts: []string{Sealed, Installed},
+		ReleaseIDs: []string{"debian"}, Version: "12",
+		Packages: Packages{Needed: append(slices.Clone(debianNeeded), "cryptsetup-bin"), Compilers: debianCompilers, Forbidden: debianForbidden, Session: debianSession},
+		Boot:     grub, System: debianSystem,
+		Tenants: Tenants{Units: debianUnits, Accounts: debianAccounts},
+	}
 }
 
 // debianUnits are what an installed Debian runs beside what the sealed image runs too.

@@ -88,13 +88,14 @@ type Tenants struct {
 	Accounts []string
 }
 
-// All lists the distributions, the default of each layout first.
-var All = []Distribution{trixie, bookworm, noble, rhel9}
+// All lists the distributions, the default of each layout first. It is no variable: hostcheck, which links this package and never
+// asks, would carry the table.
+func All() []Distribution { return []Distribution{trixie(), bookworm(), noble(), rhel9()} }
 
 // IDs lists the distributions of a layout.
 func IDs(layout string) []string {
 	var out []string
-	for _, d := range All {
+	for _, d := range All() {
 		if slices.Contains(d.Layouts, layout) {
 			out = append(out, d.ID)
 		}
@@ -108,20 +109,21 @@ func Find(layout, id string) (Distribution, error) {
 		return Distribution{}, fmt.Errorf("layout %q is not one of %s", layout, strings.Join(Layouts, ", "))
 	}
 	known := strings.Join(IDs(layout), ", ")
-	i := slices.IndexFunc(All, func(d Distribution) bool { return d.ID == id })
+	all := All()
+	i := slices.IndexFunc(all, func(d Distribution) bool { return d.ID == id })
 	switch {
 	case i < 0:
 		return Distribution{}, fmt.Errorf("distribution %q is not one of %s", id, known)
-	case !slices.Contains(All[i].Layouts, layout):
+	case !slices.Contains(all[i].Layouts, layout):
 		return Distribution{}, fmt.Errorf("layout %q does not stand on distribution %q: give it one of %s, or harden a machine of %s with layout %q",
-			layout, id, known, All[i].Name, All[i].Layouts[0])
+			layout, id, known, all[i].Name, all[i].Layouts[0])
 	}
-	return All[i], nil
+	return all[i], nil
 }
 
 // FamilyOf gives the family of a distribution, "" for one that is not known.
 func FamilyOf(id string) Family {
-	for _, d := range All {
+	for _, d := range All() {
 		if d.ID == id {
 			return d.Family
 		}

@@ -10,7 +10,7 @@ import (
 
 // A distribution without one of its names would render a broken file or judge the wrong one.
 func TestDistributionsAreComplete(t *testing.T) {
-	for _, d := range distribution.All {
+	for _, d := range distribution.All() {
 		for word, value := range d.Words() {
 			if value == "" && word != "distribution.boot_file" {
 				t.Errorf("%s has no %s", d.ID, word)

@@ -22,13 +22,13 @@ func Detect(osRelease string) (Distribution, error) {
 			pretty = value
 		}
 	}
-	for _, d := range All {
+	for _, d := range All() {
 		if slices.Contains(d.ReleaseIDs, id) && (version == d.Version || strings.HasPrefix(version, d.Version+".")) {
 			return d, nil
 		}
 	}
 	var known []string
-	for _, d := range All {
+	for _, d := range All() {
 		known = append(known, d.Name)
 	}
 	return Distribution{}, fmt.Errorf("os-release says %q (ID %q, VERSION_ID %q), which is not one of %s", pretty, id, version, strings.Join(known, ", "))
