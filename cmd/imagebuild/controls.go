@@ -31,6 +31,7 @@ With --json it writes the baseline itself, as it lies on a node: every value res
 canonical form, so that its SHA-256 is the digest that reports name.`,
 		Example: `  imagebuild controls
   imagebuild controls --profile vault/cloud --set memory_lock=off
+  imagebuild controls --layout installed --distribution ubuntu/noble
   imagebuild controls --controls controls/site.yaml --waivers waivers.yaml
   imagebuild controls --json | jq '.controls[] | select(.severity == "must").id'
   imagebuild controls --markdown > hardening/CONTROLS.md`,

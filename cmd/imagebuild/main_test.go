@@ -84,6 +84,23 @@ func TestControlsTable(t *testing.T) {
 	}
 }
 
+// A machine that something else has installed has other controls than an image of ours.
+func TestLayoutChoosesTheControls(t *testing.T) {
+	_, sealed, _ := cli("controls")
+	for _, distribution := range []string{"debian/trixie", "ubuntu/noble", "rhel/9"} {
+		code, out, stderr := cli("controls", "--layout", "installed", "--distribution", distribution)
+		if code != 0 || !strings.Contains(out, "boot-chain-protected") || strings.Contains(out, "root-verity ") {
+			t.Errorf("%s: %d, %s", distribution, code, stderr)
+		}
+	}
+	if strings.Contains(sealed, "boot-chain-protected") || !strings.Contains(sealed, "root-verity ") {
+		t.Error("an image of ours has the controls of another layout")
+	}
+	if code, _, stderr := cli("overlay", "--distribution", "ubuntu/noble", "--output", "-"); code != exitUsage || !strings.Contains(stderr, `with layout "installed"`) {
+		t.Errorf("a sealed Ubuntu: %d, %s", code, stderr)
+	}
+}
+
 // The reference in the tree is what the catalogue says now.
 func TestControlsReferenceIsFresh(t *testing.T) {
 	committed, err := os.ReadFile("../../hardening/CONTROLS.md")

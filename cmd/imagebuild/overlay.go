@@ -32,6 +32,7 @@ With --sign-key a detached OpenPGP signature is written too (.sig), which gpgv v
 in any installer. The same key gives the same signature.`,
 		Example: `  imagebuild overlay --output overlay.tar
   imagebuild overlay --layout installed --output overlay.tar.zst --sign-key builder.key
+  imagebuild overlay --layout installed --distribution debian/bookworm --output overlay.tar
   imagebuild overlay --profile vault/metal --output - | tar -tv
   imagebuild overlay --controls controls/site.yaml --waivers waivers.yaml`,
 		Args: noArguments,
