@@ -86,6 +86,7 @@ type System struct {
 type Tenants struct {
 	Units    []string // may be in any state; templates stand for all their instances
 	Accounts []string
+	Groups   []string // may have members: accounts of packages, in groups that make nobody root
 }
 
 // All lists the distributions, the default of each layout first. It is no variable: hostcheck, which links this package and never
@@ -148,5 +149,5 @@ func (d Distribution) Lists(layout string) map[string][]string {
 	if layout == Installed {
 		tenants = d.Tenants
 	}
-	return map[string][]string{"distribution.units": tenants.Units, "distribution.accounts": tenants.Accounts}
+	return map[string][]string{"distribution.units": tenants.Units, "distribution.accounts": tenants.Accounts, "distribution.groups": tenants.Groups}
 }

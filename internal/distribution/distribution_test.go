@@ -1,6 +1,7 @@
 package distribution_test
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +33,21 @@ func TestDistributionsAreComplete(t *testing.T) {
 		for _, layout := range d.Layouts {
 			if found, err := distribution.Find(layout, d.ID); err != nil || found.ID != d.ID {
 				t.Errorf("Find(%s, %s): %v, %v", layout, d.ID, found.ID, err)
+			}
+		}
+	}
+}
+
+// The documentation knows every distribution, and what its boot loader is told.
+func TestDistributionsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/installed.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range distribution.All() {
+		for _, want := range []string{"`" + d.ID + "`", d.Boot.Command[0], d.Boot.DropIn} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s: docs/installed.md lacks %s", d.ID, want)
 			}
 		}
 	}

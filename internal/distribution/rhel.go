@@ -42,6 +42,7 @@ func rhel9() Distribution {
 				"plymouth-read-write.service", "plymouth-start.service", "plymouth-switch-root.service", "dracut-cmdline.service", "dracut-initqueue.service",
 				"dracut-pre-pivot.service", "dracut-pre-trigger.service", "dracut-pre-udev.service", "auditd.service",
 			},
+			Groups: []string{"tss"}, // clevis asks the TPM
 			Accounts: []string{
 				"adm", "shutdown", "halt", "operator", "ftp", "dbus", "polkitd", "tss", "sshd", "chrony", "systemd-coredump", "systemd-oom", "sssd", "unbound", "rpc", "rngd",
 				"cockpit-ws", "cockpit-wsinstance", "clevis", "setroubleshoot", "geoclue", "flatpak", "dnsmasq", "tcpdump", "libstoragemgmt",

@@ -19,6 +19,7 @@ func noble() Distribution {
 		Boot: grub, System: debianSystem,
 		Tenants: Tenants{
 			Units:    slices.Concat(debianUnits, []string{"secureboot-db.service", "finalrd.service", "setvtrgb.service", "plymouth-quit.service", "plymouth-quit-wait.service", "plymouth-read-write.service", "plymouth-start.service"}),
+			Groups:   []string{"adm"}, // syslog reads logs
 			Accounts: slices.Concat(debianAccounts, []string{"syslog", "usbmux", "landscape", "fwupd-refresh", "pollinate", "lxd"}),
 		},
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 // KernelArgument is a word of the kernel command line. In the sealed layout the bake joins the
-// rendered fragments into the unified kernel image, where a boot loader cannot change them.
+// rendered fragments into the unified kernel image, where a boot loader cannot change them. On an installed machine the
+// distribution's boot loader has to be told of them (docs/installed.md).
 type KernelArgument struct {
 	Name  string `yaml:"name" json:"name"`             // "lockdown"
 	Value string `yaml:"value" json:"value,omitempty"` // "" for a bare word
