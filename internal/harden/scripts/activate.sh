@@ -98,13 +98,15 @@ remove_build_user() {
 	/ | /root | /usr* | /etc* | /var | '') ;;
 	/*) rm -rf --one-file-system -- "$home" ;;
 	esac
-	rm -rf -- "/var/mail/$BUILD_USER" "/var/spool/cron/crontabs/$BUILD_USER" "/var/spool/cron/$BUILD_USER" "/etc/sudoers.d/$BUILD_USER"
+	rm -rf -- "/var/mail/$BUILD_USER" "/var/spool/cron/crontabs/$BUILD_USER" "/var/spool/cron/$BUILD_USER"
 }
 
 # Nobody logs in: no password, no shell, no key.
 close_accounts() {
 	awk -F: -v OFS=: '$2 !~ /^[!*]/ { $2 = "*" } { print }' /etc/shadow >"$here/lines" && replace /etc/shadow <"$here/lines" || return 1
 	sed 's#:[^:]*$#:/usr/sbin/nologin#' /etc/passwd >"$here/lines" && replace /etc/passwd <"$here/lines" || return 1
+	# Without sudo nobody reads them; the package leaves a directory in which somebody has put a file.
+	rm -rf -- /etc/sudoers.d /etc/sudoers
 	# Copies of the old ones.
 	rm -f -- /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- /etc/.pwd.lock
 	rm -rf -- /var/backups/*
