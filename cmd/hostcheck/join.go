@@ -74,6 +74,7 @@ func newJoiner(report func(cluster.Status)) (*cluster.Joiner, node.Identity, err
 	credentials := os.Getenv("CREDENTIALS_DIRECTORY")
 	session := agent.NewSession(credentials, node.IdentityPath, log)
 	o := agent.JoinOptions(id, own.server, "https://127.0.0.1:"+own.apiPort, credentials, session, log)
+	o.Discover = own.discover(log)
 	o.Report = report
 	judge := func(stage control.Stage) func(context.Context) error {
 		return func(ctx context.Context) error {

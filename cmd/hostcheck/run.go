@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"runtime/debug"
 
@@ -11,7 +13,10 @@ import (
 
 	"github.com/strongroom/strongroom/internal/agent"
 	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/cluster"
+	"github.com/strongroom/strongroom/internal/configure"
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/discover"
 	"github.com/strongroom/strongroom/internal/host"
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/report"
@@ -54,6 +59,7 @@ func runAgent(ctx context.Context) error {
 		Member:        member,
 		Session:       session,
 		Identity:      node.IdentityPath,
+		Discover:      own.discover(log),
 		Server:        own.server,
 		Units:         &agent.Systemd{},
 		Exporter:      telemetry.NewExporter(telemetry.Build{Version: buildVersion, Revision: revision()}),
@@ -79,12 +85,19 @@ func runAgent(ctx context.Context) error {
 type baked struct {
 	server             server.Product
 	apiPort, agentPort string
+	metadataEgress     []netip.Prefix // where the cloud's metadata service may be asked
+}
+
+// discover asks the cloud that this machine runs in for the members of the cluster.
+func (b baked) discover(log *slog.Logger) cluster.Discover {
+	f := &discover.Finder{Instance: &node.Sources{Root: "/", Metadata: b.metadataEgress, Log: log}}
+	return f.Find
 }
 
 // thisNode reads the host's baseline. Without one that can be read no server is started anyway, since the gate
 // fails; the agent serves all the same, at the usual port, and says so.
 func thisNode(log *slog.Logger) baked {
-	own := baked{server.Products[0], agent.DefaultAPIPort, agent.DefaultPort}
+	own := baked{server: server.Products[0], apiPort: agent.DefaultAPIPort, agentPort: agent.DefaultPort}
 	h, err := host.Tree("/")
 	if err != nil {
 		log.Error("cannot tell which server this node has", "error", err)
@@ -99,9 +112,12 @@ func thisNode(log *slog.Logger) baked {
 		if product, err = server.Find(b.Profile.Server); err == nil {
 			own.server = product
 		}
+		parameters, parametersErr := configure.BakedFrom(b.Profile.Parameters)
+		err = errors.Join(err, parametersErr)
+		own.metadataEgress = parameters.MetadataEgress
 	}
 	if err != nil {
-		log.Error("cannot tell which server this node has", "error", err)
+		log.Error("cannot tell what this image has decided", "error", err)
 	}
 	return own
 }

@@ -50,8 +50,9 @@ type Options struct {
 	Server      server.Product // that the gate guards
 	Member      Member         // nil: no token, so that stage member never comes
 	Session     *cluster.Session
-	Identity    string // file that configure leaves; empty: the node joins nothing
-	StateDir    string // on the data partition; empty: cluster.DefaultStateDir
+	Identity    string           // file that configure leaves; empty: the node joins nothing
+	Discover    cluster.Discover // asks a cloud for members; nil: auto_join finds nobody
+	StateDir    string           // on the data partition; empty: cluster.DefaultStateDir
 	Units       Units
 	Exporter    *telemetry.Exporter
 	Journal     *telemetry.Journal

@@ -77,7 +77,7 @@ func certificateOf(credentials string) func() (*tls.Certificate, error) {
 	}
 }
 
-// JoinOptions are those of a joiner on this node, all but the judgement and the report.
+// JoinOptions are those of a joiner on this node, all but the judgement, the report and the cloud.
 func JoinOptions(id node.Identity, product server.Product, addr, credentials string, session *cluster.Session, log *slog.Logger) cluster.Options {
 	m := readMaterial(credentials, log)
 	return cluster.Options{
@@ -103,6 +103,7 @@ func (a *Agent) startJoining(ctx context.Context) {
 	o.JudgeBoot = a.gateIsOpen
 	o.JudgeRun = a.runPasses
 	o.Report = a.joinIs
+	o.Discover = a.Discover
 	o.StateDir = a.StateDir
 	joiner := cluster.New(o)
 	a.joiner = joiner

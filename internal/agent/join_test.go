@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -83,6 +84,40 @@ func TestAgentJoins(t *testing.T) {
 				m.expect("the status line says it", strings.HasSuffix(m.agent.status(), "; join: ready"))
 			}
 		})
+	}
+}
+
+// With auto_join in node.hcl the agent's joiner asks the cloud.
+func TestAgentAsksTheCloud(t *testing.T) {
+	ca := nodetest.NewCA(t, nodetest.Today())
+	creds := ca.Credentials("", "vault-1.example.net")
+	m := newMachine(t)
+	m.gateSays(check.Pass)
+	m.agent.ServerAddr = serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"initialized": false, "sealed": true, "type": "transit", "server_time_utc": time.Now().Unix()})
+	}), creds)
+	m.agent.Credentials = nodetest.WriteCredentials(t, creds)
+	m.vault.Active = "active"
+	const config = "provider=gce tag_value=vault"
+	m.agent.Identity = identityFile(t, ca, node.Join{AutoJoin: config})
+	m.agent.StateDir = t.TempDir()
+	asked := make(chan string, 1)
+	m.agent.Discover = func(_ context.Context, config string) ([]string, error) {
+		select {
+		case asked <- config:
+		default:
+		}
+		return nil, errors.New("nobody")
+	}
+	_, stop := run(t, m)
+	select {
+	case got := <-asked:
+		m.expect("asked with "+got, got == config)
+	case <-time.After(time.Minute):
+		t.Error("nobody was asked")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -688,5 +688,5 @@ func lock(path string) (unlock func(), err error) {
 }
 
 func noDiscovery(context.Context, string) ([]string, error) {
-	return nil, node.Hinted(errors.New("this hostcheck asks no cloud"), "use leader or srv in node.hcl")
+	return nil, node.Hinted(errors.New("this joiner asks no cloud"), "use leader or srv in node.hcl")
 }

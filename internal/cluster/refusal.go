@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Kind says who refuses, and with that the exit code of hostcheck.
@@ -44,5 +45,19 @@ func asRefusal(err error) *Refusal {
 	if errors.As(err, &r) {
 		return r
 	}
-	return failed("", "%s", err.Error())
+	reason, hint := splitHints(err.Error())
+	return failed(hint, "%s", reason)
+}
+
+// splitHints takes the lines that [node.Hinted] makes out of an error.
+func splitHints(text string) (reason, hint string) {
+	var reasons, hints []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if h, ok := strings.CutPrefix(line, "  hint: "); ok {
+			hints = append(hints, h)
+		} else {
+			reasons = append(reasons, line)
+		}
+	}
+	return strings.Join(reasons, "; "), strings.Join(hints, "; ")
 }

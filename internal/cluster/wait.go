@@ -34,7 +34,7 @@ func until(ctx context.Context, limit, pace, slowest time.Duration, ask func(con
 		if yes {
 			return err
 		}
-		if limited.Err() != nil && last != nil {
+		if last != nil && over(limited) {
 			err = last // a question that was cut short says nothing
 		}
 		last = err
@@ -48,4 +48,10 @@ func until(ctx context.Context, limit, pace, slowest time.Duration, ask func(con
 			return err
 		}
 	}
+}
+
+// over reports whether the time of a context has run out. A dialer sees the deadline itself, and may be earlier than the context's timer.
+func over(ctx context.Context) bool {
+	deadline, bounded := ctx.Deadline()
+	return ctx.Err() != nil || bounded && !time.Now().Before(deadline)
 }

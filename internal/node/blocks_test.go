@@ -171,6 +171,8 @@ func TestBlockMistakes(t *testing.T) {
 		"leader that is shut out":      {"join {\n  leader { address = \"https://10.9.9.9:8200\" }\n}", map[int]string{9: "not in firewall.cluster_peers"}},
 		"unknown key of a leader":      {"join {\n  leader {\n    address = \"https://a:8200\"\n    adress = \"x\"\n  }\n}", map[int]string{11: `unknown key "adress"`}},
 		"auto_join without a provider": {"join {\n  auto_join = \"tag_key=x\"\n}", map[int]string{9: "names no provider"}},
+		"auto_join without a tag":      {"join {\n  auto_join = \"provider=aws tag_key=x\"\n}", map[int]string{9: "needs tag_value"}},
+		"auto_join of another cloud":   {"join {\n  srv = \"a.b\"\n  auto_join = \"provider=mdns service=_vault\"\n}", map[int]string{10: "no provider \"mdns\""}},
 		"auto_join with a key":         {"join {\n  auto_join = \"provider=aws secret_access_key=PLANTED\"\n}", map[int]string{9: "holds secret_access_key="}},
 		"srv":                          {"join {\n  srv = \"vault\"\n}", map[int]string{9: "not a DNS name"}},
 		"scheme":                       {"join {\n  srv = \"a.b\"\n  scheme = \"http\"\n}", map[int]string{10: "TLS only"}},

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -89,24 +88,5 @@ func (s leaderSpec) check(at locator, wrong *Mistakes) LeaderConfig {
 func checkServerName(at locator, name string, wrong *Mistakes) {
 	if at.isString("server_name") && (len(name) > 253 || !hostname().MatchString(name)) {
 		wrong.add(at.attribute("server_name"), "a name that the certificates have, for example \"vault.example.net\"", "server_name %q is not a host name", name)
-	}
-}
-
-// checkAutoJoin wants a provider, and no key of a cloud: node.hcl is read by whoever reads the instance's metadata.
-func checkAutoJoin(at locator, text string, wrong *Mistakes) {
-	const example = "for example \"provider=aws tag_key=strongroom tag_value=prod-eu1\""
-	if !regexp.MustCompile(`(^|\s)provider="?[a-z0-9]+"?(\s|$)`).MatchString(text) {
-		wrong.add(at.attribute("auto_join"), example, "auto_join names no provider")
-	}
-	for word := range strings.FieldsSeq(text) {
-		key, _, _ := strings.Cut(word, "=")
-		for _, part := range []string{"secret", "password", "token", "access_key", "api_key", "credential"} {
-			// A name that ends in _file or is a path tells where a secret lies.
-			if strings.Contains(strings.ToLower(key), part) && !strings.HasSuffix(strings.ToLower(key), "_file") {
-				wrong.add(at.attribute("auto_join"), "give the instance an identity that may list its peers, and change the secret that was there",
-					"auto_join holds %s=", key)
-				break
-			}
-		}
 	}
 }

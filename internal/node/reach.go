@@ -15,6 +15,9 @@ func checkReach(c *Config, at locator, wrong *Mistakes) {
 	if c.Join.Some() && len(c.Firewall.ClusterPeers) == 0 {
 		wrong.add(at.start("join"), "put the members' networks into firewall.cluster_peers", "join: firewall.cluster_peers is empty, so no member can be reached")
 	}
+	if c.Join.AutoJoin != "" && len(c.Firewall.Egress) == 0 {
+		wrong.add(join.attribute("auto_join"), "put the networks of the cloud's API into firewall.egress (docs/join.md)", "auto_join: firewall.egress is empty, so the cloud cannot be asked")
+	}
 	for i, leader := range c.Join.Leaders {
 		reach(Host(leader.Address), "cluster_peers", c.Firewall.ClusterPeers, join.blocks("leader").at(i).attribute("address"), wrong)
 	}

@@ -171,6 +171,29 @@ const machineTimeout = 10 * time.Second
 // errOff says that the operator has turned the service off.
 var errOff = errors.New("turned off")
 
+// Ask gives what the metadata service answers at a path, asked once: the status, and with 200 the content. It is an error when the machine
+// does not run on that platform, by what its firmware says, or its image does not let the service be asked.
+func (s *Sources) Ask(ctx context.Context, on Platform, path string, limit int64) (status int, content []byte, err error) {
+	if s.platform() != on {
+		return 0, nil, fmt.Errorf("this machine is no instance of %s, by what its firmware says", on)
+	}
+	v, err := s.service()
+	if errors.Is(err, errNone) {
+		return 0, nil, Hinted(errors.New("the image does not let the metadata service be asked"), "its parameter metadata_egress")
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	a, err := v.get(ctx, path, limit)
+	switch {
+	case errors.Is(err, errOff):
+		return 0, nil, Hinted(errors.New("the metadata service is turned off for this instance"), "an instance shows who it is through that service")
+	case err != nil:
+		return 0, nil, fmt.Errorf("cannot ask the metadata service: %w", err)
+	}
+	return a.status, a.body, nil
+}
+
 // read gives the document at a path, errNone or errOff.
 func (v *service) read(ctx context.Context, path string, limit int64) ([]byte, error) {
 	var content []byte

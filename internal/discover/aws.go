@@ -1,0 +1,199 @@
+package discover
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/node"
+)
+
+// The wire: EC2 API reference, DescribeInstances (version 2016-11-15) and "Common query parameters"; EC2 user guide, "Instance metadata
+// categories" and "Retrieve security credentials".
+
+// awsPlace is where to ask, and as whom.
+type awsPlace struct {
+	endpoint, region, own string
+	keys                  awsKeys
+}
+
+// aws lists the running instances with a tag.
+func (f *Finder) aws(ctx context.Context, api api, o map[string]string) ([]string, error) {
+	place, err := f.awsPlace(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	found, err := gather(place.own, func(token string) (machines []machine, after string, err error) {
+		query := url.Values{
+			"Action": {"DescribeInstances"}, "Version": {"2016-11-15"}, "MaxResults": {"200"},
+			"Filter.1.Name": {"tag:" + o["tag_key"]}, "Filter.1.Value.1": {o["tag_value"]},
+			"Filter.2.Name": {"instance-state-name"}, "Filter.2.Value.1": {"running"},
+		}
+		if token != "" {
+			query.Set("NextToken", token)
+		}
+		body := []byte(query.Encode())
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, place.endpoint, bytes.NewReader(body))
+		if err != nil {
+			return nil, "", err
+		}
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+		sign(request, body, place.keys, place.region, "ec2", f.now())
+		err = api.ask(request, func(answer io.Reader) (err error) {
+			machines, after, err = ec2Instances(answer, o["addr_type"])
+			return err
+		}, ec2Refusal)
+		return machines, after, err
+	})
+	if err != nil {
+		return nil, awsHint(fmt.Errorf("ec2:DescribeInstances in %s: %w", place.region, err))
+	}
+	if len(found) == 0 {
+		return nil, nobody(fmt.Sprintf("the tag %s=%s in %s, and an address of type %s", o["tag_key"], o["tag_value"], place.region, addrType(o["addr_type"])))
+	}
+	return found, nil
+}
+
+func (f *Finder) awsPlace(ctx context.Context, o map[string]string) (awsPlace, error) {
+	var place awsPlace
+	own, err := f.about(ctx, node.AWS, "/latest/meta-data/instance-id", "which instance this is", "")
+	if err != nil {
+		return place, err
+	}
+	place.own, place.region, place.endpoint = string(own), o["region"], o["endpoint"]
+	if place.region == "" {
+		region, err := f.about(ctx, node.AWS, "/latest/meta-data/placement/region", "the region", "name one in auto_join: region=eu-central-1")
+		if err != nil {
+			return place, err
+		}
+		place.region = string(region)
+	}
+	if place.endpoint == "" {
+		// amazonaws.com; other partitions have others.
+		domain, err := f.about(ctx, node.AWS, "/latest/meta-data/services/domain", "the domain of the region", "name the API's host in auto_join: endpoint=https://…")
+		if err != nil {
+			return place, err
+		}
+		place.endpoint = "https://ec2." + place.region + "." + string(domain)
+	}
+	// What the service says becomes part of a URL.
+	u, err := url.Parse(place.endpoint)
+	if err != nil || !regexp.MustCompile(`^[A-Za-z0-9._-]+(:[0-9]+)?$`).MatchString(u.Host) || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return place, fmt.Errorf("cannot use the answer of the metadata service: %.80q is no host of an API", place.endpoint)
+	}
+	place.endpoint = "https://" + u.Host + "/"
+	place.keys, err = f.roleKeys(ctx)
+	return place, err
+}
+
+// roleKeys are the temporary credentials of the role in the instance's profile.
+func (f *Finder) roleKeys(ctx context.Context) (awsKeys, error) {
+	const path = "/latest/meta-data/iam/security-credentials/"
+	const noRole = "give the instance a profile whose role may do ec2:DescribeInstances"
+	name, err := f.about(ctx, node.AWS, path, "the role of this instance", noRole)
+	if err != nil {
+		return awsKeys{}, err
+	}
+	role, _, _ := strings.Cut(strings.TrimSpace(string(name)), "\n")
+	content, err := f.about(ctx, node.AWS, path+url.PathEscape(role), "the credentials of its role", noRole)
+	if err != nil {
+		return awsKeys{}, err
+	}
+	keys, err := parseRoleKeys(content)
+	if err != nil {
+		return awsKeys{}, node.Hinted(fmt.Errorf("cannot learn the credentials of its role: %w", err), "does the role still exist, and may EC2 assume it?")
+	}
+	return keys, nil
+}
+
+func parseRoleKeys(content []byte) (awsKeys, error) {
+	var answer struct{ Code, AccessKeyId, SecretAccessKey, Token string } //nolint:revive // The service's spelling.
+	if json.Unmarshal(content, &answer) != nil {
+		return awsKeys{}, errors.New("the metadata service answers with something else") // an error of JSON may quote
+	}
+	if answer.Code != "Success" || answer.AccessKeyId == "" || answer.SecretAccessKey == "" || answer.Token == "" {
+		return awsKeys{}, fmt.Errorf("the metadata service answers with code %.80q", answer.Code)
+	}
+	return awsKeys{answer.AccessKeyId, node.NewSecret([]byte(answer.SecretAccessKey)), node.NewSecret([]byte(answer.Token))}, nil
+}
+
+// ec2Instances reads a page: the running instances with their addresses of a type, as go-discover takes them.
+func ec2Instances(answer io.Reader, kind string) (machines []machine, after string, err error) {
+	const root = "DescribeInstancesResponse"
+	const instance = root + "/reservationSet/item/instancesSet/item"
+	wanted := instance + map[string]string{
+		"private_v4": "/privateIpAddress", "public_v4": "/ipAddress", "public_v6": "/networkInterfaceSet/item/ipv6AddressesSet/item/ipv6Address",
+	}[addrType(kind)]
+	whole, running, m := false, false, machine{}
+	err = elements(answer, func(path, text string) {
+		switch path {
+		case root:
+			whole = true
+		case root + "/nextToken":
+			after = text
+		case instance + "/instanceId":
+			m.id = text
+		case instance + "/instanceState/name":
+			running = text == "running"
+		case wanted:
+			m.addresses = append(m.addresses, text)
+		case instance:
+			if running {
+				machines = append(machines, m)
+			}
+			running, m = false, machine{}
+		}
+	})
+	if err == nil && !whole {
+		err = errors.New("it is no " + root)
+	}
+	return machines, after, err
+}
+
+func addrType(given string) string {
+	if given == "" {
+		return "private_v4"
+	}
+	return given
+}
+
+// ec2Refusal finds the code. The words are left: those of UnauthorizedOperation are a cipher of the whole request.
+func ec2Refusal(body []byte) (code, said string) {
+	_ = elements(bytes.NewReader(body), func(path, text string) {
+		if path == "Response/Errors/Error/Code" {
+			code = text
+		}
+	})
+	return code, ""
+}
+
+func awsHint(err error) error {
+	var r *refused
+	if !errors.As(err, &r) {
+		return err
+	}
+	switch {
+	case r.code == "UnauthorizedOperation", r.code == "AccessDenied":
+		return node.Hinted(err, "the role of this instance needs the permission ec2:DescribeInstances")
+	case r.status == http.StatusUnauthorized, r.code == "SignatureDoesNotMatch", r.code == "RequestExpired", r.code == "InvalidClientTokenId":
+		return node.Hinted(err, "is this node's clock right, and is the region the role's?")
+	case r.status == http.StatusTooManyRequests, r.status >= 500: // RequestLimitExceeded is 503
+		return node.Hinted(err, "it is asked again")
+	}
+	return err
+}
+
+func (f *Finder) now() time.Time {
+	if f.Now != nil {
+		return f.Now()
+	}
+	return time.Now()
+}
