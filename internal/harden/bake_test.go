@@ -129,7 +129,7 @@ func (m *rootTree) pid() (string, error) {
 
 func (m *rootTree) enter(ctx context.Context, argv ...string) (*exec.Cmd, error) {
 	pid, err := m.pid()
-	return exec.CommandContext(ctx, "nsenter", append([]string{"--target", pid, "--mount", "--pid", "--root", "--wd=/", "--"}, argv...)...), err
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--target", pid, "--mount", "--pid", "--root", "--wdns=/", "--"}, argv...)...), err
 }
 
 func (m *rootTree) Run(ctx context.Context, command string, out io.Writer) (int, error) {

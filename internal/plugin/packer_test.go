@@ -5,7 +5,10 @@ package plugin_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // workbench is the real Packer with the plugin installed as users install it. It is made once
@@ -159,12 +164,13 @@ func TestDescribeIsCleanJSON(t *testing.T) {
 		Version  string   `json:"version"`
 		Builders []string `json:"builders"`
 		Sources  []string `json:"datasources"`
+		Hardens  []string `json:"provisioners"`
 		Protocol string   `json:"protocol_version"`
 	}
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if len(got.Builders) != 1 || got.Builders[0] != "image" || strings.Join(got.Sources, " ") != "release" || got.Protocol != "v2" || !strings.HasSuffix(got.Version, "-dev") {
+	if len(got.Builders) != 1 || got.Builders[0] != "image" || strings.Join(got.Sources, " ") != "release" || strings.Join(got.Hardens, " ") != "harden" || got.Protocol != "v2" || !strings.HasSuffix(got.Version, "-dev") {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -211,7 +217,32 @@ func TestShippedTemplates(t *testing.T) {
 				t.Errorf("packer validate: %s", out)
 			}
 		})
+		t.Run(name+"/harden", func(t *testing.T) {
+			validate := w.command(t, dir, "validate", "-var", "host=192.0.2.10", "-var", "user=admin", "-var", "private_key_file="+privateKey(t), "harden.pkr.hcl")
+			validate.Env = append(validate.Env, wire)
+			if out, code := run(t, validate); code != 0 {
+				t.Errorf("packer validate: %s", out)
+			}
+		})
 	}
+}
+
+// privateKey is a file with a key for SSH, which Packer looks at when it validates.
+func privateKey(t *testing.T) string {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 func TestValidateReportsEveryMistake(t *testing.T) {

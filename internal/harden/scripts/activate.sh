@@ -56,7 +56,12 @@ remove_packages() {
 }
 
 # What of the overlay changes how the machine starts: masks, what is enabled, name resolution.
-place_late() { place "$here/late.tar" "$here/late.list"; }
+place_late() {
+	place "$here/late.tar" "$here/late.list" >/dev/null || return 1
+	if [ "$FAMILY" = rhel ] && [ "${1:-}" != rehearsal ]; then
+		cut -d ' ' -f 5- "$here/late.list" | tr '\n' '\0' | xargs -0 restorecon -F --
+	fi
+}
 
 remove_ssh() {
 	rm -rf -- /etc/ssh /etc/default/ssh /etc/sysconfig/sshd
@@ -122,7 +127,8 @@ remove_identity() {
 	: >/etc/machine-id
 	chmod 0444 /etc/machine-id
 	if [ -f /var/lib/dbus/machine-id ] && [ ! -L /var/lib/dbus/machine-id ]; then rm -f /var/lib/dbus/machine-id; fi
-	rm -f -- /etc/hostname /var/lib/systemd/random-seed /var/lib/urandom/random-seed /boot/efi/loader/random-seed /etc/iscsi/initiatorname.iscsi
+	rm -f -- /etc/hostname /var/lib/systemd/random-seed /var/lib/urandom/random-seed /etc/iscsi/initiatorname.iscsi
+	rm -f -- /boot/efi/loader/random-seed 2>/dev/null # a rehearsal cannot
 	rm -rf -- /var/lib/dhcp/* /var/lib/dhcpcd/* /var/lib/dhclient/* /var/lib/systemd/network/* /var/lib/NetworkManager/* /var/lib/systemd/timers/* \
 		/var/lib/systemd/credential.secret
 	rm -rf -- /var/lib/cloud /etc/netplan/50-cloud-init.yaml /etc/network/interfaces.d/50-cloud-init /etc/cloud/cloud-init.disabled \
@@ -155,7 +161,7 @@ remove_records() {
 }
 
 attempt remove_packages
-attempt place_late
+attempt place_late "${1:-}"
 attempt remove_ssh
 attempt remove_build_user
 attempt close_accounts

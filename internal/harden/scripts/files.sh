@@ -36,5 +36,7 @@ if [ "$FAMILY" = rhel ]; then
 			fail 'cannot make SELinux enforcing at the next boot'
 		changed /etc/selinux/config
 	fi
+	# On a machine where SELinux was off, every file has to get its label, and the next boot gives it.
+	if [ ! -e /sys/fs/selinux/enforce ]; then : >/.autorelabel; fi
 	xargs -0 restorecon -F -- <"$here/managed.list" || fail 'cannot restore the SELinux labels of what was installed'
 fi

@@ -39,7 +39,8 @@ place() {
 			mkdir -p -- "$path" && chown "$uid:$gid" -- "$path" && chmod "$mode" -- "$path" || return 1
 		else
 			[ -d "${path%/*}/" ] || mkdir -p -- "${path%/*}/" || return 1
-			cp -a -- "$staging$path" "$path.strongroom-new" && mv -f -T -- "$path.strongroom-new" "$path" || return 1
+			# Not the label of the staging directory, where there are labels.
+			cp --no-dereference --preserve=mode,ownership,timestamps -- "$staging$path" "$path.strongroom-new" && mv -f -T -- "$path.strongroom-new" "$path" || return 1
 		fi
 		changed "$path"
 	done <"$2"

@@ -1,0 +1,235 @@
+//go:build bake && boot
+
+package plugin_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/lab"
+	"github.com/strongroom/strongroom/internal/lab/network"
+	"github.com/strongroom/strongroom/internal/lab/plain"
+	"github.com/strongroom/strongroom/internal/report"
+)
+
+// proxy lets a machine of the lab, which reaches nothing outside, get packages from the distribution: by HTTP, at its port.
+const proxyPort = 3128
+
+func exposeProxy(t *testing.T, segment *network.Network) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: &httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) {}}}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+	if err := segment.Expose(proxyPort, listener.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("http://%s:%d", network.Host, proxyPort)
+}
+
+// plainMachine boots a fresh machine with SSH, which ends with the test.
+func plainMachine(t *testing.T, suite, prepare string) (m *plain.Machine, image *plain.Image, proxy string) {
+	t.Helper()
+	cache := os.Getenv("STRONGROOM_CACHE")
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache = filepath.Join(user, "strongroom")
+	}
+	dir := t.TempDir()
+	image, err := plain.Bake(t.Context(), suite, dir, cache, slog.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment, err := network.New(slog.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { segment.Close() })
+	proxy = exposeProxy(t, segment)
+	if m, err = plain.Start(t.Context(), plain.Config{Image: image, Network: segment, Dir: dir, Prepare: prepare, Log: slog.Default()}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, _ := os.ReadFile(m.ConsoleLog())
+			t.Logf("%s:\n%s", m.ConsoleLog(), log[max(0, len(log)-20000):])
+		}
+		m.Close()
+	})
+	return m, image, proxy
+}
+
+// harden runs Packer's null builder with the provisioner.
+func (w workbench) harden(t *testing.T, m *plain.Machine, image *plain.Image, proxy, attributes string) (dir, out string, code int) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(m.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	vault := os.Getenv("VAULT_BINARY")
+	if vault == "" {
+		t.Skip("VAULT_BINARY is not set")
+	}
+	dir = t.TempDir()
+	text := fmt.Sprintf(`
+source "null" "machine" {
+  ssh_host             = %q
+  ssh_port             = %s
+  ssh_username         = %q
+  ssh_private_key_file = %q
+  ssh_timeout          = "5m"
+}
+build {
+  sources = ["source.null.machine"]
+  provisioner "strongroom-harden" {
+    image_version    = "1.0.0"
+    hostcheck        = %q
+    environment_vars = ["http_proxy=%s"]
+    vault { binary = %q }
+    %s
+  }
+}
+`, host, port, plain.User, image.KeyFile, w.hostcheck, proxy, vault, attributes)
+	if err := os.WriteFile(filepath.Join(dir, "test.pkr.hcl"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 18*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, w.packer, "build", "-on-error=abort", ".") // longer than other tests give it
+	cmd.Dir = dir
+	cmd.Env = append(w.environment(), "PACKER_LOG=1", "PACKER_LOG_PATH="+filepath.Join(dir, "packer.log"))
+	began := time.Now()
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&said, os.Stdout), io.MultiWriter(&said, os.Stdout)
+	err = cmd.Run()
+	t.Logf("packer build took %.0f s: %v", time.Since(began).Seconds(), err)
+	if os.Getenv("STRONGROOM_KEEP_LOGS") != "" {
+		log, _ := os.ReadFile(filepath.Join(dir, "packer.log"))
+		os.WriteFile(filepath.Join(os.Getenv("STRONGROOM_KEEP_LOGS"), "packer.log"), log, 0o644)
+		rep, _ := os.ReadFile(filepath.Join(dir, "machine-report.json"))
+		os.WriteFile(filepath.Join(os.Getenv("STRONGROOM_KEEP_LOGS"), "report.json"), rep, 0o644)
+	}
+	return dir, said.String(), cmd.ProcessState.ExitCode()
+}
+
+// A plain machine becomes a node: Packer hardens it over SSH, it is shut down, and at the next boot the gate passes, the server
+// starts, and nobody can log in.
+func TestHardenedMachineBoots(t *testing.T) {
+	w := setUp(t)
+	m, image, proxy := plainMachine(t, "bookworm", plain.NoExec+plain.NoBash)
+	dir, out, code := w.harden(t, m, image, proxy, "")
+	if code != 0 {
+		t.Fatalf("packer build ended with %d", code)
+	}
+	file, err := os.Open(filepath.Join(dir, "machine-report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if document, err := report.ReadJSON(file); err != nil || document.Verdict != check.Pass {
+		t.Errorf("the report beside the template: %v", err)
+	}
+	if !strings.Contains(out, "the machine has all of the hardening") {
+		t.Error("nothing of the digest")
+	}
+	// A second run finds everything there.
+	if _, out, code := w.harden(t, m, image, proxy, ""); code != 0 || !strings.Contains(out, "Nothing to change") {
+		t.Errorf("the second run ended with %d", code)
+	}
+	shutdown, err := m.Stop(t.Context(), "poweroff")
+	if err != nil || shutdown.Reason != "guest-shutdown" {
+		t.Fatalf("shutdown %+v: %v", shutdown, err)
+	}
+	console, err := os.ReadFile(m.ConsoleLog())
+	if err != nil || !bytes.Contains(console, []byte("the hardening is active from the next boot on")) {
+		t.Errorf("the activation has not said that it succeeded: %v", err)
+	}
+	authority, err := lab.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := m.StartNode(t.Context(), authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	document, body, err := node.AwaitVerdict(ctx)
+	if keep := os.Getenv("STRONGROOM_KEEP_LOGS"); keep != "" {
+		os.WriteFile(filepath.Join(keep, "node.json"), body, 0o644)
+		log, _ := os.ReadFile(m.ConsoleLog())
+		os.WriteFile(filepath.Join(keep, "node-console.log"), log, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if document.Verdict != check.Pass {
+		var closing []string
+		for _, c := range document.Controls {
+			if c.Severity == "must" && !slices.Contains([]string{"pass", "pending", "waived", "not applicable"}, fmt.Sprint(c.Outcome)) {
+				closing = append(closing, c.ID)
+			}
+		}
+		t.Errorf("the verdict is %s: %s", document.Verdict, strings.Join(closing, ", "))
+	}
+	var raw map[string]any
+	json.Unmarshal(body, &raw)
+	t.Logf("stage %s, %d controls", document.Stage, len(document.Controls))
+}
+
+// A must control that cannot hold fails the build by its name, and the machine lets its user in as before, after a reboot too.
+func TestFailingControlLeavesTheMachineOpen(t *testing.T) {
+	w := setUp(t)
+	m, image, proxy := plainMachine(t, "trixie", plain.AskPassword)
+	controls := filepath.Join(t.TempDir(), "site.yaml")
+	if err := os.WriteFile(controls, []byte(`family: site-test
+controls:
+  - id: site-motd-absent
+    title: There is no message of the day
+    severity: must
+    stage: boot
+    refs: ["TEST 1"]
+    rationale: It greets nobody.
+    fix: remove it
+    resources:
+      - absent: {path: /etc/issue}
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, out, code := w.harden(t, m, image, proxy, fmt.Sprintf("site_controls = [%q]\n    execute_command = \"echo '%s' | sudo -S env {{ .Vars }} sh {{ .Path }}\"", controls, plain.SudoPassword))
+	if code == 0 || !strings.Contains(out, "site-motd-absent (fail)") || !strings.Contains(out, "its activation is not armed") {
+		t.Errorf("packer build ended with %d", code)
+	}
+	// So that the test can order the reboot.
+	if _, err := m.Run(t.Context(), "sudo -S sh -c 'echo \""+plain.User+" ALL=(ALL) NOPASSWD: ALL\" >/etc/sudoers.d/91-test'", plain.SudoPassword+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Reboot(t.Context()); err != nil {
+		t.Fatalf("the machine does not come back: %v", err)
+	}
+	if got, err := m.Run(t.Context(), "systemctl is-active ssh.service; id -un", ""); err != nil || got != "active\n"+plain.User {
+		t.Errorf("%q, %v", got, err)
+	}
+}
