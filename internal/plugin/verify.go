@@ -97,7 +97,7 @@ func judge(ui packersdk.Ui, subject string, text []byte, baseline string) error 
 		return fmt.Errorf("cannot verify %s: it states baseline %s, and this build rendered %s\nhint: a provisioner has replaced it, or hostcheck and the plugin are of different versions", subject, document.Baseline, baseline)
 	}
 	var summary strings.Builder
-	if err := report.WriteText(&summary, document, report.Options{Brief: document.Verdict == check.Pass}); err != nil {
+	if err := report.WriteText(&summary, document, report.Options{Brief: true}); err != nil {
 		return err
 	}
 	ui.Say(strings.TrimSpace(summary.String()))
