@@ -36,8 +36,8 @@ var debianSystem = System{
 	ShadowMode: "0640", ShadowGroup: "42", Network: "systemd-networkd",
 }
 
-// grub is the boot loader of Debian and Ubuntu: update-grub reads the drop-in, which reads what the controls have rendered.
-var grub = Boot{DropIn: "/etc/default/grub.d/90-strongroom.cfg", Command: []string{"update-grub"}}
+// grub is the boot loader of Debian and Ubuntu: update-grub reads the drop-in, the last of all by its name, which reads what the controls have rendered.
+var grub = Boot{DropIn: "/etc/default/grub.d/zz-strongroom.cfg", Command: []string{"update-grub"}}
 
 func trixie() Distribution {
 	return Distribution{

@@ -14,8 +14,8 @@ import (
 )
 
 // RootTree is what no file of the image may be. The whole tree is walked once, when the image is made. A
-// node does not walk it again: its root is read-only and every block of it is checked (root-verity), so that
-// the answer is still the same.
+// node does not walk it again: a sealed root is read-only and every block of it is checked (root-verity), so that
+// the answer is still the same; of an installed machine it says how it left the build.
 type RootTree struct {
 	Forbid string `yaml:"forbid" json:"forbid"` // one of rootTreeFaults
 }
@@ -45,7 +45,7 @@ func (r *RootTree) Verify(_ context.Context, h host.Host, stage control.Stage) [
 	o := onDisk(r.Key())
 	want := rootTreeFaults[r.Forbid]
 	if stage.Runs() {
-		o.add("/", want, "judged when the image was made; its root is verified since", control.NotApplicable, nil)
+		o.add("/", want, "judged when the image was made; a node does not walk its tree again", control.NotApplicable, nil)
 		return o.out
 	}
 	walk := host.Derive(h, "root tree", walkRootTree)
