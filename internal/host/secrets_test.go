@@ -149,7 +149,7 @@ func TestNamesThatTellOfASecret(t *testing.T) {
 		"DB_PASSWORD=hunter22\n": "DB_PASSWORD", "export API_TOKEN='a b c d'\n": "API_TOKEN", "  password: hunter22": "password", `"client_secret": "aaaabbbb",`: "client_secret",
 		"plain_text_passwd: hunter22": "plain_text_passwd", "curl -d token=abcdefgh": "token",
 		"PASSWORD=": "", "PASSWORD=$1": "", "password: ${secret}": "", "passwd: files systemd": "", "token=/run/token": "", "PASSWORD=********": "", "hashed_passwd: $6$abc": "",
-		"PASS_MAX_DAYS=9999": "", "tokens: 3333": "", "lock_passwd: true": "", "password required pam_unix.so": "",
+		"PASS_MAX_DAYS=9999": "", "tokens: 3333": "", "lock_passwd: True": "", "headers: {'X-aws-ec2-metadata-token': 'REDACTED'}": "", "X-aws-ec2-metadata-token-ttl-seconds: 21600": "", "chpasswd: {expire: False}": "", "password required pam_unix.so": "",
 	} {
 		found, err := host.FindSecrets(strings.NewReader(text))
 		if got := strings.Join(found.Names, ","); err != nil || got != want {

@@ -247,7 +247,8 @@ func isValue(v []byte) bool {
 	}
 	switch strings.ToLower(string(v)) {
 	case "true", "false", "null", "none", "required", "optional", "sufficient", "requisite", "include", "files", "compat", "prompt", "pass",
-		"password", "passwd", "secret", "token", "xxxx", "xxxxx", "xxxxxx", "changeme", "example", redacted:
+		"password", "passwd", "secret", "token", "xxxx", "xxxxx", "xxxxxx", "changeme", "example", "redacted", "default",
+		"disabled", "enabled", "unset", "unknown":
 		return false
 	}
 	return strings.Trim(string(v), "*.xX-_") != ""
