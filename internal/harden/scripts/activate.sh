@@ -138,6 +138,8 @@ remove_identity() {
 	rm -f -- /boot/efi/loader/random-seed 2>/dev/null # a rehearsal cannot
 	rm -rf -- /var/lib/dhcp/* /var/lib/dhcpcd/* /var/lib/dhclient/* /var/lib/systemd/network/* /var/lib/NetworkManager/* /var/lib/systemd/timers/* \
 		/var/lib/systemd/credential.secret
+	# The agents of Azure and AWS keep there the keys that they registered this one machine with.
+	rm -rf -- /var/lib/waagent /var/lib/amazon/ssm
 	rm -rf -- /var/lib/cloud /etc/netplan/50-cloud-init.yaml /etc/network/interfaces.d/50-cloud-init /etc/cloud/cloud-init.disabled \
 		/etc/NetworkManager/system-connections/cloud-init-*.nmconnection
 }
