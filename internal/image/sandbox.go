@@ -166,6 +166,7 @@ func (b *sandbox) run(cmd *exec.Cmd) error {
 		cmd.Stdout = out
 	}
 	cmd.Stderr = out
+	b.log.Debug("running", "tool", toolName(cmd), "arguments", cmd.Args[1:])
 	err := cmd.Run()
 	out.flush()
 	if err == nil {

@@ -105,6 +105,10 @@ build {
     post-processor "manifest" {
       output = "artifice.json"
     }
+    post-processor "compress" {
+      output              = "disk.raw.lz4"
+      keep_input_artifact = true
+    }
   }
   post-processor "shell-local" {
     inline = ["echo after $PACKER_BUILD_NAME ${build.ImageVersion} ${build.BaselineDigest} ${build.RootHash}"]
@@ -290,6 +294,9 @@ func chainKept(t *testing.T, dir, out string) string {
 	}
 	if text := readFile(t, filepath.Join(dir, "artifice.json")); !strings.Contains(text, "out/disk.raw") || strings.Contains(text, "disk.qcow2") {
 		t.Errorf("artifice made %s", text)
+	}
+	if packed := entries(t, dir); !strings.Contains(packed, "disk.raw.lz4") {
+		t.Errorf("compress made no archive of one file: %s", packed)
 	}
 	return id
 }

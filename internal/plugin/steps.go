@@ -79,9 +79,11 @@ func (s *assemble) Run(ctx context.Context, state multistep.StateBag) multistep.
 
 func (*assemble) Cleanup(multistep.StateBag) {}
 
-// proceed goes on, or halts with an error and its way out.
+// proceed goes on, or halts with an error and its way out. Going on means that everything so far has passed: an error of a step
+// that was tried again (-on-error=ask) does not count any more.
 func proceed(state multistep.StateBag, err error) multistep.StepAction {
 	if err == nil {
+		state.Remove("error")
 		return multistep.ActionContinue
 	}
 	if hint := image.Hint(err); hint != "" {

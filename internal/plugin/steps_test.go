@@ -1,9 +1,12 @@
 package plugin
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/packer-plugin-sdk/multistep"
 )
 
 // The names are what -debug and -on-error show; the order is that of the assembly.
@@ -21,5 +24,16 @@ func TestStepNames(t *testing.T) {
 	}
 	if got := names(plan{boot: &bootPlan{}}); got != strings.Replace(want, "Manifest", "Manifest BootTest", 1) {
 		t.Errorf("steps with a boot test: %s", got)
+	}
+}
+
+// A step that was tried again and has passed leaves no error behind, which Run would take for the build's.
+func TestProceed(t *testing.T) {
+	state := new(multistep.BasicStateBag)
+	if proceed(state, errors.New("no")) != multistep.ActionHalt || state.Get("error") == nil {
+		t.Error("an error does not halt")
+	}
+	if proceed(state, nil) != multistep.ActionContinue || state.Get("error") != nil {
+		t.Errorf("the error of the first try is still there: %v", state.Get("error"))
 	}
 }
