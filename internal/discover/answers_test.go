@@ -3,12 +3,7 @@ package discover
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
-	"errors"
-	"io"
 	"regexp"
-	"slices"
-	"strings"
 	"testing"
 	"unicode"
 )
@@ -62,64 +57,6 @@ func FuzzEC2Answers(f *testing.F) {
 		}
 		code, said := ec2Refusal(body)
 		judgeRefusal(t, code, said)
-	})
-}
-
-// Whatever stands in an answer that encoding/xml writes, is read.
-func FuzzEC2Values(f *testing.F) {
-	f.Add("i-1", "10.0.0.1", "a+/=<&>\"'&amp;")
-	f.Fuzz(func(t *testing.T, id, address, token string) {
-		if strings.ContainsFunc(id+" "+address+" "+token, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
-			return // an escape that EC2 does not write
-		}
-		type instance struct {
-			ID      string `xml:"instanceId"`
-			State   string `xml:"instanceState>name"`
-			Private string `xml:"privateIpAddress"`
-		}
-		body, err := xml.Marshal(struct {
-			XMLName  xml.Name `xml:"http://ec2.amazonaws.com/doc/2016-11-15/ DescribeInstancesResponse"`
-			Instance instance `xml:"reservationSet>item>instancesSet>item"`
-			Token    string   `xml:"nextToken"`
-		}{Instance: instance{id, "running", address}, Token: token})
-		if err != nil {
-			t.Fatal(err)
-		}
-		machines, after, err := ec2Instances(bytes.NewReader(body), "")
-		if err != nil || after != token || len(machines) != 1 || machines[0].id != id || len(machines[0].addresses) != 1 || machines[0].addresses[0] != address {
-			t.Errorf("got %q, %q, %v from %s", machines, after, err, body)
-		}
-	})
-}
-
-// What is read as XML has the elements that encoding/xml finds in it, if it is XML at all.
-func FuzzElements(f *testing.F) {
-	f.Add([]byte(`<?xml version="1.0" encoding="UTF-8"?>` + "\n" + `<a xmlns="http://x/"><b/><c d="e">&lt;f</c><g>h</g></a>`))
-	f.Add([]byte(`<a b='<c>'><!-- </a> --><![CDATA[</a>]]></a>`))
-	f.Add([]byte(`<a><b></a></b>`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		var ours, theirs []string
-		if elements(bytes.NewReader(body), func(path, _ string) {
-			name := path[strings.LastIndexByte(path, '/')+1:]
-			ours = append(ours, name[strings.LastIndexByte(name, ':')+1:])
-		}) != nil {
-			return
-		}
-		for d := xml.NewDecoder(bytes.NewReader(body)); ; {
-			token, err := d.Token()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return
-			}
-			if end, ok := token.(xml.EndElement); ok {
-				theirs = append(theirs, end.Name.Local)
-			}
-		}
-		if !slices.Equal(ours, theirs) {
-			t.Errorf("elements %q, theirs %q", ours, theirs)
-		}
 	})
 }
 

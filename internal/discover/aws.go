@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -127,35 +128,36 @@ func parseRoleKeys(content []byte) (awsKeys, error) {
 
 // ec2Instances reads a page: the running instances with their addresses of a type, as go-discover takes them.
 func ec2Instances(answer io.Reader, kind string) (machines []machine, after string, err error) {
-	const root = "DescribeInstancesResponse"
-	const instance = root + "/reservationSet/item/instancesSet/item"
-	wanted := instance + map[string]string{
-		"private_v4": "/privateIpAddress", "public_v4": "/ipAddress", "public_v6": "/networkInterfaceSet/item/ipv6AddressesSet/item/ipv6Address",
-	}[addrType(kind)]
-	whole, running, m := false, false, machine{}
-	err = elements(answer, func(path, text string) {
-		switch path {
-		case root:
-			whole = true
-		case root + "/nextToken":
-			after = text
-		case instance + "/instanceId":
-			m.id = text
-		case instance + "/instanceState/name":
-			running = text == "running"
-		case wanted:
-			m.addresses = append(m.addresses, text)
-		case instance:
-			if running {
-				machines = append(machines, m)
-			}
-			running, m = false, machine{}
-		}
-	})
-	if err == nil && !whole {
-		err = errors.New("it is no " + root)
+	var page struct {
+		XMLName   xml.Name `xml:"DescribeInstancesResponse"`
+		Instances []struct {
+			ID      string   `xml:"instanceId"`
+			State   string   `xml:"instanceState>name"`
+			Private string   `xml:"privateIpAddress"`
+			Public  string   `xml:"ipAddress"`
+			IPv6    []string `xml:"networkInterfaceSet>item>ipv6AddressesSet>item>ipv6Address"`
+		} `xml:"reservationSet>item>instancesSet>item"`
+		NextToken string `xml:"nextToken"`
 	}
-	return machines, after, err
+	if err := xml.NewDecoder(answer).Decode(&page); err != nil {
+		return nil, "", err
+	}
+	for _, i := range page.Instances {
+		if i.State != "running" {
+			continue
+		}
+		m := machine{id: i.ID}
+		switch addrType(kind) {
+		case "public_v6":
+			m.addresses = i.IPv6
+		case "public_v4":
+			m.addresses = []string{i.Public}
+		default:
+			m.addresses = []string{i.Private}
+		}
+		machines = append(machines, m)
+	}
+	return machines, page.NextToken, nil
 }
 
 func addrType(given string) string {
@@ -167,12 +169,12 @@ func addrType(given string) string {
 
 // ec2Refusal finds the code. The words are left: those of UnauthorizedOperation are a cipher of the whole request.
 func ec2Refusal(body []byte) (code, said string) {
-	_ = elements(bytes.NewReader(body), func(path, text string) {
-		if path == "Response/Errors/Error/Code" {
-			code = text
-		}
-	})
-	return code, ""
+	var answer struct {
+		XMLName xml.Name `xml:"Response"`
+		Code    string   `xml:"Errors>Error>Code"`
+	}
+	_ = xml.Unmarshal(body, &answer)
+	return answer.Code, ""
 }
 
 func awsHint(err error) error {

@@ -22,7 +22,7 @@ type awsKeys struct {
 
 // sign puts a signature of version 4 on a request for the path / without a query, which is how all of EC2 is asked: every header that is there
 // is signed, and the host. docs.aws.amazon.com, IAM user guide, "Create a signed AWS API request". The tests hold it against AWS's published
-// vectors and against aws-sdk-go-v2/aws/signer/v4, which costs every verb of hostcheck memory (docs/decisions/small-agent.md).
+// vectors and against aws-sdk-go-v2/aws/signer/v4, which would bring 25 packages into every verb of hostcheck (docs/decisions/small-agent.md).
 func sign(request *http.Request, body []byte, keys awsKeys, region, service string, at time.Time) {
 	stamp := at.UTC().Format("20060102T150405Z")
 	day := stamp[:8]
