@@ -66,3 +66,14 @@ func TestScriptValues(t *testing.T) {
 		t.Errorf("%q (%v), want %q", out, err, hard)
 	}
 }
+
+// systemd takes the unit that waits for the shutdown as it is.
+func TestActivationUnit(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("systemd-analyze is not here")
+	}
+	out, err := exec.Command("systemd-analyze", "verify", "--man=no", filepath.Join("scripts", activationUnit)).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+}
