@@ -206,6 +206,31 @@ func TestHardenedMachineBoots(t *testing.T) {
 		conn.Close()
 		t.Error("port 22 is open")
 	}
+	t.Logf("stage %s, %d controls", document.Stage, len(document.Controls))
+	if status, _, err := node.Get(ctx, lab.PortAPI, "/v1/sys/health"); err != nil || status != http.StatusNotImplemented {
+		t.Errorf("Vault: status %d, %v; want 501, not initialised", status, err)
+	}
+	stopping, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if _, err := node.PowerOff(stopping); err != nil {
+		t.Fatal(err)
+	}
+	requireGone(t, m.Disk, "/home/"+plain.User, "/root/.ssh", "/etc/ssh", "/usr/sbin/sshd", "/usr/bin/sudo", "/var/lib/cloud")
+}
+
+// requireGone looks on the disk itself.
+func requireGone(t *testing.T, disk *lab.Disk, paths ...string) {
+	t.Helper()
+	raw := filepath.Join(t.TempDir(), "disk.raw")
+	if out, err := exec.Command("qemu-img", "convert", "-O", "raw", disk.Path, raw).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, p := range paths {
+		out, err := exec.Command("debugfs", "-R", "stat "+p, fmt.Sprintf("%s?offset=%d", raw, plain.RootOffset)).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "File not found") {
+			t.Errorf("%s is on the disk: %v: %s", p, err, out)
+		}
+	}
 }
 
 // A must control that cannot hold fails the build by its name, and the machine lets its user in as before, after a reboot too.

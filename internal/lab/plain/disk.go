@@ -33,6 +33,9 @@ const (
 	espUUID   = "5742-A001"
 )
 
+// RootOffset is where on the disk the root file system begins, in bytes: for a look with debugfs(8).
+const RootOffset = 128 << 20
+
 //go:embed disk.sh
 var diskScript string
 
