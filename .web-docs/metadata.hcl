@@ -23,4 +23,9 @@ integration {
     name = "Strongroom harden"
     slug = "harden"
   }
+  component {
+    type = "post-processor"
+    name = "Strongroom launch template"
+    slug = "launch-template"
+  }
 }

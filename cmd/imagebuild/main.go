@@ -71,6 +71,7 @@ func serve(args []string) error {
 	set.RegisterBuilder("image", &builder.Builder{Catalogue: hardening.Load})
 	set.RegisterProvisioner("harden", &builder.Provisioner{Catalogue: hardening.Load})
 	set.RegisterDatasource("release", &builder.Datasource{})
+	set.RegisterPostProcessor("launch-template", &builder.LaunchTemplate{})
 	return set.RunCommand(args...)
 }
 

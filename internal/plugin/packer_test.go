@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -165,12 +166,13 @@ func TestDescribeIsCleanJSON(t *testing.T) {
 		Builders []string `json:"builders"`
 		Sources  []string `json:"datasources"`
 		Hardens  []string `json:"provisioners"`
+		After    []string `json:"post_processors"`
 		Protocol string   `json:"protocol_version"`
 	}
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if len(got.Builders) != 1 || got.Builders[0] != "image" || strings.Join(got.Sources, " ") != "release" || strings.Join(got.Hardens, " ") != "harden" || got.Protocol != "v2" || !strings.HasSuffix(got.Version, "-dev") {
+	if len(got.Builders) != 1 || got.Builders[0] != "image" || strings.Join(got.Sources, " ") != "release" || strings.Join(got.Hardens, " ") != "harden" || !slices.Contains(got.After, "launch-template") || got.Protocol != "v2" || !strings.HasSuffix(got.Version, "-dev") {
 		t.Errorf("got %+v", got)
 	}
 }
