@@ -116,8 +116,7 @@ func wrong(format string, args ...any) error {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		s.t.Error(err)
-		return
+		return // the test has cancelled the request in the middle of it
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
