@@ -10,33 +10,6 @@ import (
 	"testing"
 )
 
-func TestLaunchTemplates(t *testing.T) {
-	w := setUp(t)
-	dir, err := filepath.Abs("../../packer")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, wire := range wires {
-		for template, args := range launchTemplates {
-			t.Run(name+"/"+template, func(t *testing.T) {
-				validate := w.command(t, dir, append(append([]string{"validate"}, args...), template+".pkr.hcl")...)
-				validate.Env = append(validate.Env, wire)
-				if out, code := run(t, validate); code != 0 {
-					t.Errorf("packer validate: %s", out)
-				}
-			})
-		}
-	}
-}
-
-// The shipped templates, each with the variables that it needs.
-var launchTemplates = map[string][]string{
-	"aws": {"-var", `security_group_ids=["sg-0123456789abcdef0"]`},
-	"azure": {"-var", "subscription_id=00000000-0000-0000-0000-000000000001", "-var", "resource_group=vault", "-var", "gallery=images",
-		"-var", "subnet_id=/subscriptions/s/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/v/subnets/s"},
-	"gcp": {"-var", "project=my-project", "-var", "bucket=my-bucket", "-var", "subnetwork=projects/my-project/regions/europe-west3/subnetworks/vault"},
-}
-
 // The real Packer, with a disk that lies there already and a cloud on the loopback: a dry run, the real thing, and again.
 func TestLaunchTemplateByPacker(t *testing.T) {
 	w := setUp(t)

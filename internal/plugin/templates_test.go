@@ -3,6 +3,7 @@
 package plugin_test
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/pem"
 	"maps"
@@ -22,6 +23,12 @@ import (
 // foreign lists the plugins of others that the templates need, with the tool that builds each; "" where its Go module cannot be
 // had, so that its templates are only parsed.
 var foreign = map[string]string{"qemu": "", "amazon": "packer-plugin-amazon", "googlecompute": "packer-plugin-googlecompute", "vsphere": "packer-plugin-vsphere"}
+
+// values are those of variables whose text has a shape.
+var values = map[string]string{
+	"project": "my-project", "subscription_id": "00000000-0000-0000-0000-000000000001",
+	"subnet_id": "/subscriptions/s/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/v/subnets/s",
+}
 
 // shipped is a template of packer/.
 type shipped struct {
@@ -53,7 +60,7 @@ func templates(t *testing.T) []shipped {
 				if attributes.Attributes["default"] != nil {
 					continue
 				}
-				value := "value"
+				value := cmp.Or(values[b.Labels[0]], "value")
 				if strings.HasSuffix(b.Labels[0], "_file") {
 					value = sshKey(t) // the only files that templates ask for
 				}
