@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -113,6 +114,18 @@ build {
   post-processor "shell-local" {
     inline = ["echo after $PACKER_BUILD_NAME ${build.ImageVersion} ${build.BaselineDigest} ${build.RootHash}"]
   }
+  post-processors {
+    post-processor "strongroom-launch-template" {
+      output_directory = "launch-template"
+      aws {
+        region             = "eu-central-1"
+        security_group_ids = ["sg-0123456789abcdef0"]
+      }
+    }
+    post-processor "manifest" {
+      output = "launch-template.json"
+    }
+  }
   %[3]s
 }
 
@@ -153,7 +166,7 @@ func TestChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := newVendor(t, program)
-	baked := map[string]string{} // the main disk's digest, by wire
+	baked := map[string]string{} // the main disk's digest and what AWS would be asked, by wire
 	for _, name := range slices.Sorted(maps.Keys(generations)) {
 		g := generations[name]
 		t.Run(name, func(t *testing.T) {
@@ -176,7 +189,7 @@ func TestChain(t *testing.T) {
 				t.Fatalf("exit status %d", code)
 			}
 			wireIs(t, g, readFile(t, filepath.Join(dir, "packer.log")))
-			baked[name] = chainKept(t, dir, out)
+			baked[name] = chainKept(t, dir, out) + " " + launched(t, dir)
 			chainDestroyed(t, dir)
 			if g.provenance {
 				attested(t, w, dir)
@@ -299,6 +312,24 @@ func chainKept(t *testing.T, dir, out string) string {
 		t.Errorf("compress made no archive of one file: %s", packed)
 	}
 	return id
+}
+
+// launched is a digest of the dry run of the launch template.
+func launched(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "launch-template/*"))
+	if err != nil || len(files) < 3 {
+		t.Errorf("the dry run wrote %q (%v)", files, err)
+	}
+	var sums strings.Builder
+	manifest := readFile(t, filepath.Join(dir, "launch-template.json"))
+	for _, f := range files {
+		fmt.Fprintln(&sums, filepath.Base(f), digest(t, f))
+		if !strings.Contains(manifest, filepath.Base(f)) {
+			t.Errorf("the artifact behind strongroom-launch-template lacks %s", filepath.Base(f))
+		}
+	}
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(sums.String())))
 }
 
 // chainDestroyed checks that Packer could take the artifact away that nobody kept, and took no more.
