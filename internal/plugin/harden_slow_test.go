@@ -36,6 +36,7 @@ var planted = map[string][]string{
 		"a value of password in /var/lib/cloud/instances/i-0/user-data.txt, which the shutdown removes too late",
 	},
 	"home-credentials-absent": {"/root/.aws/credentials"},
+	"machine-identity-absent": {"site.pem", ".aws"},
 	"shell-history-absent":    {"/root/.bash_history", "/root/.vault-token"},
 }
 
