@@ -4,6 +4,7 @@ package plugin_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,5 +90,40 @@ func TestSecretsOnARealMachine(t *testing.T) {
 	}
 	if said, err := m.Run(t.Context(), "sudo test ! -e /run/strongroom-activation/armed && echo open", ""); err != nil || said != "open" {
 		t.Errorf("afterwards: %q, %v", said, err)
+	}
+}
+
+// A must control that cannot hold fails the build by its name, and the machine lets its user in as before, after a reboot too.
+func TestFailingControlLeavesTheMachineOpen(t *testing.T) {
+	w := setUp(t)
+	m, image, proxy := plainMachine(t, "trixie", plain.AskPassword)
+	controls := filepath.Join(t.TempDir(), "site.yaml")
+	if err := os.WriteFile(controls, []byte(`family: site-test
+controls:
+  - id: site-motd-absent
+    title: There is no message of the day
+    severity: must
+    stage: boot
+    refs: ["TEST 1"]
+    rationale: It greets nobody.
+    fix: remove it
+    resources:
+      - absent: {path: /etc/issue}
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, out, code := w.harden(t, m, image, proxy, fmt.Sprintf("site_controls = [%q]\n    execute_command = \"echo '%s' | sudo -S env {{ .Vars }} sh {{ .Path }}\"", controls, plain.SudoPassword))
+	if code == 0 || !strings.Contains(out, "site-motd-absent (fail)") || !strings.Contains(out, "its activation is not armed") {
+		t.Errorf("packer build ended with %d", code)
+	}
+	// So that the test can order the reboot.
+	if _, err := m.Run(t.Context(), "sudo -S sh -c 'echo \""+plain.User+" ALL=(ALL) NOPASSWD: ALL\" >/etc/sudoers.d/91-test'", plain.SudoPassword+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Reboot(t.Context()); err != nil {
+		t.Fatalf("the machine does not come back: %v", err)
+	}
+	if got, err := m.Run(t.Context(), "systemctl is-active ssh.service; id -un", ""); err != nil || got != "active\n"+plain.User {
+		t.Errorf("%q, %v", got, err)
 	}
 }
