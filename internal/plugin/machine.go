@@ -3,6 +3,7 @@ package plugin
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,7 +24,8 @@ func (m machine) Run(ctx context.Context, command string, out io.Writer) (status
 	// A command writes both of its streams at once, also after it was given up on.
 	w := &lateWriter{out: out}
 	defer w.close()
-	cmd := &packersdk.RemoteCmd{Command: command, Stdout: w, Stderr: w}
+	stdout, stderr := &lineWriter{out: w}, &lineWriter{out: w}
+	cmd := &packersdk.RemoteCmd{Command: command, Stdout: stdout, Stderr: stderr}
 	if err := m.comm.Start(ctx, cmd); err != nil {
 		return 0, err
 	}
@@ -31,6 +33,9 @@ func (m machine) Run(ctx context.Context, command string, out io.Writer) (status
 	go func() { ended <- cmd.Wait() }()
 	select {
 	case status := <-ended:
+		if err := errors.Join(stdout.flush(), stderr.flush()); err != nil {
+			return status, err
+		}
 		if status == packersdk.CmdDisconnect {
 			return status, fmt.Errorf("the machine has disconnected")
 		}
