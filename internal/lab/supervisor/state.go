@@ -54,8 +54,21 @@ type state struct {
 	lock *os.File
 }
 
-// claim makes the directory ours, and removes what an earlier supervisor has left in it.
+// claimTries is how often a directory may go away while it is claimed: one supervisor that ends takes it away once.
+const claimTries = 100
+
+// claim makes the directory ours, and removes what an earlier supervisor has left in it. A supervisor that ends at the same
+// moment removes the directory: then it is made once more.
 func claim(dir string) (*state, error) {
+	for try := 1; ; try++ {
+		s, err := tryClaim(dir)
+		if !errors.Is(err, fs.ErrNotExist) || try == claimTries {
+			return s, err
+		}
+	}
+}
+
+func tryClaim(dir string) (*state, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot create the lab's directory: %w", err)
 	}
