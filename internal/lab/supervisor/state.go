@@ -54,7 +54,7 @@ type state struct {
 	lock *os.File
 }
 
-// claimTries is how often a directory may go away while it is claimed: one supervisor that ends takes it away once.
+// claimTries is how often a directory or its lock may go away while it is claimed: one supervisor that ends takes them away once.
 const claimTries = 100
 
 // claim makes the directory ours, and removes what an earlier supervisor has left in it. A supervisor that ends at the same
@@ -68,7 +68,8 @@ func claim(dir string) (*state, error) {
 	}
 }
 
-func tryClaim(dir string) (*state, error) {
+// tryClaim fails with fs.ErrNotExist when something went away in the middle of it.
+func tryClaim(dir string) (_ *state, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot create the lab's directory: %w", err)
 	}
@@ -86,35 +87,30 @@ func tryClaim(dir string) (*state, error) {
 	if err := os.Chmod(dir, 0o700); err != nil { // it holds keys
 		return nil, fmt.Errorf("cannot keep others out of the lab's directory: %w", err)
 	}
-	for {
-		lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-		if err != nil {
-			return nil, fmt.Errorf("cannot lock the lab's directory: %w", err)
-		}
-		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
-			pid := owner(dir)
-			lock.Close()
-			return nil, &RunningError{dir, pid}
-		} else if err != nil {
-			lock.Close()
-			return nil, fmt.Errorf("cannot lock the lab's directory: %w", err)
-		}
-		// The owner before us may have removed the file that we have just locked.
-		if current(lock) {
-			s := &state{dir, lock}
-			if err := s.empty(); err != nil {
-				lock.Close()
-				return nil, err
-			}
-			lock.Truncate(0)
-			fmt.Fprintln(lock, os.Getpid())
-			return s, nil
-		}
-		lock.Close()
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("cannot create the lab's directory: %w", err)
-		}
+	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock the lab's directory: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, &RunningError{dir, owner(dir)}
+	} else if err != nil {
+		return nil, fmt.Errorf("cannot lock the lab's directory: %w", err)
+	}
+	if !current(lock) {
+		return nil, fmt.Errorf("cannot lock the lab's directory: the owner before has removed the lock: %w", fs.ErrNotExist)
+	}
+	s := &state{dir, lock}
+	if err := s.empty(); err != nil {
+		return nil, err
+	}
+	lock.Truncate(0)
+	fmt.Fprintln(lock, os.Getpid())
+	return s, nil
 }
 
 // current tells whether the file is the one that has its name.
