@@ -47,13 +47,9 @@ var stubs = map[string]string{
 // archive is a tar with the tree, made once and kept in the cache.
 func archive(t *testing.T) string {
 	t.Helper()
-	cache := os.Getenv("STRONGROOM_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(user, "strongroom")
+	cache, err := image.UserCache()
+	if err != nil {
+		t.Fatal(err)
 	}
 	name := filepath.Join(cache, "harden-bookworm.tar")
 	if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) < 7*24*time.Hour {

@@ -51,13 +51,9 @@ func smallOverlay(t *testing.T) *overlay.Tree {
 // sharedCache is the cache that bakes outside of tests use too: what is in it depends on its key alone.
 func sharedCache(t *testing.T) string {
 	t.Helper()
-	dir := os.Getenv("STRONGROOM_CACHE")
-	if dir == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			t.Skip(err)
-		}
-		dir = filepath.Join(base, "strongroom")
+	dir, err := UserCache()
+	if err != nil {
+		t.Skip(err)
 	}
 	return filepath.Join(dir, "image")
 }

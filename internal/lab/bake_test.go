@@ -160,7 +160,7 @@ func assemble(r recipe) (*image.Assembly, error) {
 			return nil, err
 		}
 	}
-	cache, err := cacheDir()
+	cache, err := image.UserCache()
 	if err != nil {
 		return nil, err
 	}
@@ -169,15 +169,6 @@ func assemble(r recipe) (*image.Assembly, error) {
 		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, DataSize: 2 << 30,
 		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
 	}, testLog())
-}
-
-// cacheDir is the one of `make image`, so that only the overlay is new.
-func cacheDir() (string, error) {
-	if dir := os.Getenv("STRONGROOM_CACHE"); dir != "" {
-		return dir, nil
-	}
-	dir, err := os.UserCacheDir()
-	return filepath.Join(dir, "strongroom"), err
 }
 
 // serverBinary is the server's program as `make image` takes it.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/strongroom/strongroom/internal/image"
 )
 
 // An account that exists for one command only.
@@ -77,13 +79,9 @@ func TestContainerBake(t *testing.T) {
 		}
 	}
 	// What other tests have baked from, so that this one asks for no packages.
-	kept := os.Getenv("STRONGROOM_CACHE")
-	if kept == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		kept = filepath.Join(user, "strongroom")
+	kept, err := image.UserCache()
+	if err != nil {
+		t.Fatal(err)
 	}
 	cached, err := filepath.Glob(filepath.Join(kept, "image", "*-*.*"))
 	if err != nil {

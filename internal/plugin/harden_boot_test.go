@@ -20,6 +20,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
+	bake "github.com/strongroom/strongroom/internal/image"
 	"github.com/strongroom/strongroom/internal/lab"
 	"github.com/strongroom/strongroom/internal/lab/network"
 	"github.com/strongroom/strongroom/internal/lab/plain"
@@ -50,16 +51,12 @@ func exposeProxy(t *testing.T, segment *network.Network) string {
 // plainMachine boots a fresh machine with SSH, which ends with the test.
 func plainMachine(t *testing.T, suite, prepare string) (m *plain.Machine, image *plain.Image, proxy string) {
 	t.Helper()
-	cache := os.Getenv("STRONGROOM_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(user, "strongroom")
+	cache, err := bake.UserCache()
+	if err != nil {
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	image, err := plain.Bake(t.Context(), suite, dir, cache, slog.Default())
+	image, err = plain.Bake(t.Context(), suite, dir, cache, slog.Default())
 	if err != nil {
 		t.Fatal(err)
 	}

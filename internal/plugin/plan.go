@@ -224,12 +224,9 @@ func sourceDateEpoch(snapshot string) (time.Time, error) {
 
 // userCache is where this user's cache of that name lies, or "".
 func userCache(name string) string {
-	if dir := os.Getenv("STRONGROOM_CACHE"); dir != "" {
-		return filepath.Join(dir, name)
-	}
-	dir, err := os.UserCacheDir()
+	dir, err := image.UserCache()
 	if err != nil {
 		return ""
 	}
-	return filepath.Join(dir, "strongroom", name)
+	return filepath.Join(dir, name)
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/image"
 	"github.com/strongroom/strongroom/internal/lab/network"
 )
 
@@ -40,13 +41,9 @@ func imageOf(t *testing.T, suite string) *Image {
 	if image := images.made[suite]; image != nil {
 		return image
 	}
-	cache := os.Getenv("STRONGROOM_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(user, "strongroom")
+	cache, err := image.UserCache()
+	if err != nil {
+		t.Fatal(err)
 	}
 	began := time.Now()
 	image, err := Bake(t.Context(), suite, images.dir, cache, slog.Default())
