@@ -43,9 +43,9 @@ func (c conversion) settleVMDK(f *os.File) error {
 var contentID = regexp.MustCompile(`\nCID=[0-9a-f]{1,8}\n`)
 
 // settleDescriptor returns the descriptor with our content id, in the same room. qemu-img writes as many digits as
-// the number has; we write all eight.
+// the number has, and leaves what was there behind the end of the text; we write all eight, and zeros.
 func (c conversion) settleDescriptor(descriptor []byte) ([]byte, error) {
-	text := bytes.TrimRight(descriptor, "\x00")
+	text, _, _ := bytes.Cut(descriptor, []byte{0})
 	at := contentID.FindIndex(text)
 	if at == nil {
 		return nil, errors.New("the descriptor names no content id")
