@@ -77,15 +77,15 @@ func (a *Assembly) Disk(ctx context.Context) error {
 
 func (a *Assembly) writeDisk(ctx context.Context) error {
 	size := map[string]int64{}
-	for _, name := range []string{"root.squashfs", "root.verity", "linux.efi"} {
+	for _, name := range []string{"root.squashfs", "root.verity", diskUKI} {
 		st, err := a.box.files.Stat(name)
 		if err != nil {
 			return err
 		}
 		size[name] = st.Size()
 	}
-	if size["linux.efi"] > espSize*3/4 {
-		return fmt.Errorf("the unified kernel image has %d MiB, the EFI system partition %d", size["linux.efi"]>>20, int64(espSize)>>20)
+	if size[diskUKI] > espSize*3/4 {
+		return fmt.Errorf("the unified kernel image has %d MiB, the EFI system partition %d", size[diskUKI]>>20, int64(espSize)>>20)
 	}
 	a.disk = planDisk(a.result.RootHash, size["root.squashfs"], size["root.verity"], a.spec.DataSize)
 	a.result.Partitions = a.disk.partitions
@@ -126,7 +126,7 @@ func (a *Assembly) writeESP(ctx context.Context, esp Partition) error {
 	image := fmt.Sprintf("%s@@%d", disk, esp.Start)
 	for _, argv := range [][]string{
 		{"mmd", "-i", image, "::/EFI", "::/EFI/BOOT"},
-		{"mcopy", "-i", image, a.box.path("linux.efi"), "::/EFI/BOOT/BOOTX64.EFI"},
+		{"mcopy", "-i", image, a.box.path(diskUKI), "::/EFI/BOOT/BOOTX64.EFI"},
 	} {
 		cmd := a.box.command(ctx, argv...)
 		cmd.Env = append(cmd.Env, "MTOOLS_SKIP_CHECK=1", "TZ=UTC", fmt.Sprintf("SOURCE_DATE_EPOCH=%d", a.spec.Epoch.Unix()))

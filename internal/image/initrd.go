@@ -82,7 +82,7 @@ func (a *Assembly) startInitrd(ctx context.Context) error {
 		}
 		if cached != nil {
 			defer cached.Close()
-			a.initrd.start(ctx, func(context.Context) error { return a.copyIn("initrd.img", cached) })
+			a.initrd.start(ctx, func(context.Context) error { return a.copyIn(initrdFile, cached) })
 			return a.initrd.wait(ctx)
 		}
 	}
@@ -130,7 +130,7 @@ func (a *Assembly) makeInitrd(ctx context.Context) error {
 		return errors.Join(err, os.ErrNotExist)
 	}
 	defer made.Close()
-	if err := a.copyIn("initrd.img", made); err != nil {
+	if err := a.copyIn(initrdFile, made); err != nil {
 		return err
 	}
 	if err := a.unmountKernelFilesystems(ctx, initrdDir); err != nil {

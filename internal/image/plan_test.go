@@ -341,3 +341,25 @@ func TestCopySparse(t *testing.T) {
 		t.Errorf("digest %s, want %s", sum, want)
 	}
 }
+
+func TestArchivesBeginWhereTheKernelLooks(t *testing.T) {
+	files, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	var out bytes.Buffer
+	for name, text := range map[string]string{"five": "12345", "four": "abcd"} {
+		if err := files.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"five", "four"} {
+		if err := appendArchive(&out, files, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := out.String(), "12345\x00\x00\x00abcd"; got != want {
+		t.Errorf("joined %q, want %q", got, want)
+	}
+}

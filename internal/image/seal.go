@@ -100,7 +100,7 @@ func (a *Assembly) takeKernel(ctx context.Context) error {
 	}
 	a.result.Kernel = a.kernel.release
 	for name, src := range map[string]string{
-		"vmlinuz":  "/boot/vmlinuz-" + a.kernel.release,
+		kernelFile: "/boot/vmlinuz-" + a.kernel.release,
 		"stub.efi": "/usr/lib/systemd/boot/efi/linuxx64.efi.stub",
 	} {
 		f, err := a.box.files.Create(name)

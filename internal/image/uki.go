@@ -6,25 +6,48 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 )
 
-// UnifiedKernel joins boot stub, os-release, command line, initrd and kernel in one EFI program.
+// UnifiedKernel makes the unified kernel image of the disk.
 func (a *Assembly) UnifiedKernel(ctx context.Context) error {
 	return a.step(ctx, stepUnifiedKernel, stepInitrd, func(ctx context.Context) error {
-		if err := a.unifiedKernel(ctx); err != nil {
+		a.result.CommandLine = commandLine(a.result.RootHash, a.kernel.commandLine)
+		if err := a.makeUKI(ctx, uki{name: diskUKI, commandLine: a.result.CommandLine, initrd: []string{initrdFile}}); err != nil {
 			return fmt.Errorf("cannot make the unified kernel image: %w", err)
 		}
 		return nil
 	})
 }
 
-func (a *Assembly) unifiedKernel(ctx context.Context) error {
-	a.result.CommandLine = commandLine(a.result.RootHash, a.kernel.commandLine)
-	for name, text := range map[string]string{
-		"osrel": a.kernel.osRelease, "cmdline": a.result.CommandLine, "uname": a.kernel.release,
-	} {
-		if err := a.box.files.WriteFile(name, []byte(text), 0o644); err != nil {
+// Files of the work directory.
+const (
+	initrdFile = "initrd.img"
+	kernelFile = "vmlinuz"
+	diskUKI    = "linux.efi"
+)
+
+// uki is one unified kernel image of a bake. What the images of one bake differ in is all here.
+type uki struct {
+	name        string   // of the file in the work directory; files beside it start with this name
+	commandLine string   // of the kernel
+	initrd      []string // files of the work directory, each an archive of its own; a later one adds to the earlier ones
+}
+
+// makeUKI joins boot stub, os-release, command line, initrd and kernel in one EFI program.
+func (a *Assembly) makeUKI(ctx context.Context, u uki) error {
+	initrd, err := a.joinInitrd(ctx, u)
+	if err != nil {
+		return err
+	}
+	// The kernel comes last: it unpacks itself to the memory behind it.
+	sections := []section{
+		{name: ".osrel", file: u.name + ".osrel"}, {name: ".cmdline", file: u.name + ".cmdline"}, {name: ".uname", file: u.name + ".uname"},
+		{name: ".initrd", file: initrd}, {name: ".linux", file: kernelFile},
+	}
+	for name, text := range map[string]string{".osrel": a.kernel.osRelease, ".cmdline": u.commandLine, ".uname": a.kernel.release} {
+		if err := a.box.files.WriteFile(u.name+name, []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
@@ -37,18 +60,53 @@ func (a *Assembly) unifiedKernel(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the boot stub of systemd is not usable: %w", err)
 	}
-	// The kernel comes last: it unpacks itself to the memory behind it.
-	var sections []section
-	for _, s := range []section{{name: ".osrel", file: "osrel"}, {name: ".cmdline", file: "cmdline"}, {name: ".uname", file: "uname"},
-		{name: ".initrd", file: "initrd.img"}, {name: ".linux", file: "vmlinuz"}} {
+	for i := range sections {
+		s := &sections[i]
 		st, err := a.box.files.Stat(s.file)
 		if err != nil {
 			return err
 		}
 		s.size, s.file = st.Size(), a.box.path(s.file)
-		sections = append(sections, s)
 	}
-	return a.box.run(a.box.command(ctx, objcopyArgs(layout.place(sections), a.box.path("stub.efi"), a.box.path("linux.efi"))...))
+	return a.box.run(a.box.command(ctx, objcopyArgs(layout.place(sections), a.box.path("stub.efi"), a.box.path(u.name))...))
+}
+
+// joinInitrd names the file with all archives of a unified kernel image's initrd.
+func (a *Assembly) joinInitrd(ctx context.Context, u uki) (string, error) {
+	if len(u.initrd) == 1 {
+		return u.initrd[0], nil
+	}
+	name := u.name + ".initrd"
+	out, err := a.box.files.Create(name)
+	if err != nil {
+		return "", err
+	}
+	defer out.Close()
+	for _, part := range u.initrd {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		if err := appendArchive(out, a.box.files, part); err != nil {
+			return "", err
+		}
+	}
+	return name, out.Close()
+}
+
+// appendArchive copies an archive behind another, at a multiple of four bytes: elsewhere the kernel does not know
+// an uncompressed one.
+func appendArchive(out io.Writer, files *os.Root, name string) error {
+	in, err := files.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	n, err := io.Copy(out, in)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(make([]byte, alignUp(n, 4)-n))
+	return err
 }
 
 // commandLine is the kernel's: where the root is, and the pieces of the tree.
