@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -83,6 +85,26 @@ func TestJoinByAutoJoin(t *testing.T) {
 	}
 	if own.count("sys/storage/raft/join") != 1 || leader.count("sys/health") == 0 {
 		t.Errorf("asked %q and %q", own.asked, leader.asked)
+	}
+}
+
+// A named leader answers, and what the cloud refused is not lost: the log has it, once.
+func TestAutoJoinRefusedBesideALeader(t *testing.T) {
+	own, leader, id := pair(t)
+	id.Join.AutoJoin = autoJoin
+	own.answers["sys/storage/raft/join"] = object{"joined": true}
+	own.answers["sys/health"] = []any{fakeHealth(false, true), fakeHealth(true, false)}
+	own.answers["sys/leader"] = object{"leader_address": leader.url}
+	leader.answers["sys/health"] = []any{http.StatusServiceUnavailable, fakeHealth(true, false)}
+	aws := inAWS("i-1")
+	aws.Denied = true
+	var log bytes.Buffer
+	j := joinerOf(t, own, id, asks(t, aws, aws.API(), false), func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	if err := j.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "UnauthorizedOperation"); n != 1 {
+		t.Errorf("%d times in the log:\n%s", n, &log)
 	}
 }
 
