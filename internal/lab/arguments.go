@@ -21,6 +21,7 @@ const (
 const (
 	monitorDescriptor = "3"
 	networkDescriptor = "4"
+	tpmDescriptor     = "5"
 )
 
 // arguments writes what the machine needs into its directory and composes the command line.
@@ -58,6 +59,9 @@ func (m *Machine) arguments() ([]string, error) {
 		arguments = append(arguments,
 			"-drive", fmt.Sprintf("if=none,id=disk%d,format=qcow2,cache=unsafe,discard=unmap,file=%s", i, escape(disk.Path)),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,bootindex=%d", i, i))
+	}
+	if m.config.TPM != nil {
+		arguments = append(arguments, tpmArguments()...)
 	}
 	arguments = append(arguments, processorArguments(kvmUsable(), m.config.CPUs)...)
 	credentials, err := smbiosArguments(m.dir, m.config.Credentials)

@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/lab/network"
@@ -62,6 +61,7 @@ type Config struct {
 	Network     *network.Network // StartNode makes one if there is none
 	Disk        *Disk            // the machine boots from it
 	Extra       []*Disk          // further disks
+	TPM         *TPM             // nil: the machine has none
 	UUID        string           // firmware UUID, from which the guest derives its machine id
 	Credentials []Credential     // systemd credentials, by SMBIOS
 	MemoryMiB   int              // default 2048
@@ -220,11 +220,22 @@ func (m *Machine) spawn(ctx context.Context, arguments []string) (control net.Co
 	defer framesEnd.Close()
 	m.cable = m.config.Network.Attach(m.lease, frames)
 	m.release = append(m.release, func() { m.cable.Close() })
+	inherited := []*os.File{controlEnd, framesEnd} // monitorDescriptor, networkDescriptor
+	if m.config.TPM != nil {
+		tpmEnd, stop, err := m.config.TPM.start(ctx)
+		if err != nil {
+			control.Close()
+			return nil, err
+		}
+		defer tpmEnd.Close()
+		m.release = append(m.release, stop)
+		inherited = append(inherited, tpmEnd) // tpmDescriptor
+	}
 	ctx, m.cancel = context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", arguments...)
 	cmd.Stdout = m.console
 	cmd.Stderr = &m.stderr
-	cmd.ExtraFiles = []*os.File{controlEnd, framesEnd} // monitorDescriptor, networkDescriptor
+	cmd.ExtraFiles = inherited
 	cmd.WaitDelay = 5 * time.Second
 	if err := startMortal(cmd, func(err error) {
 		m.exitErr = err
@@ -238,22 +249,6 @@ func (m *Machine) spawn(ctx context.Context, arguments []string) (control net.Co
 		return nil, fmt.Errorf("cannot start QEMU: %w", err)
 	}
 	return control, nil
-}
-
-// socketPair is a connection, and its other end for a process that inherits it.
-func socketPair() (net.Conn, *os.File, error) {
-	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot make a socket pair: %w", err)
-	}
-	ours := os.NewFile(uintptr(ends[0]), "socket pair")
-	defer ours.Close() // FileConn has one of its own
-	conn, err := net.FileConn(ours)
-	if err != nil {
-		syscall.Close(ends[1])
-		return nil, nil, fmt.Errorf("cannot use a socket pair: %w", err)
-	}
-	return conn, os.NewFile(uintptr(ends[1]), "socket pair"), nil
 }
 
 // cancelOnExit calls cancel when QEMU ends, until the returned function is called.
