@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/measure"
 )
 
 // Assembly is one bake in progress. The steps are called once each and in the order of their
@@ -25,6 +27,7 @@ type Assembly struct {
 	running sync.Mutex // steps do not overlap
 	done    string     // last step that succeeded
 	kernel  kernelFiles
+	kernels []measure.Kernel // what the unified kernel images measure
 	disk    diskPlan
 	staged  bool // the staging directory exists
 }

@@ -52,10 +52,14 @@ func (a *Assembly) stage(ctx context.Context) error {
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
+	err := group.Wait()
+	if err != nil {
 		return err
 	}
 	a.result.Files = files
+	if a.result.Beside, err = a.stageTrust(dir); err != nil {
+		return err
+	}
 	text, err := json.MarshalIndent(struct {
 		Schema string `json:"schema"`
 		Result

@@ -20,8 +20,9 @@ type Result struct {
 	Binaries     []InstalledBinary `json:"binaries"`
 	Packages     []Package         `json:"packages"`
 	Files        []File            `json:"files"` // artifacts; the manifest itself is not among them
-	Steps        []StepTime        `json:"-"`     // a clock's reading is no property of the image
-	Dir          string            `json:"-"`     // where Publish put the files
+	Beside       []SideFile        `json:"beside,omitempty"`
+	Steps        []StepTime        `json:"-"` // a clock's reading is no property of the image
+	Dir          string            `json:"-"` // where Publish put the files
 }
 
 // File is one artifact: the disk in one format. The root hash of the result is that of all of them.
@@ -31,6 +32,13 @@ type File struct {
 	Size        int64  `json:"size"`         // bytes of the file
 	VirtualSize int64  `json:"virtual_size"` // bytes of the disk that a machine sees
 	SHA256      string `json:"sha256"`       // of the file
+}
+
+// SideFile is a file that lies beside the disks: the measurements, the enrolment bundle.
+type SideFile struct {
+	Name   string `json:"name"` // relative to the output directory: "secure-boot/db.cer"
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
 }
 
 // InstalledBinary is a program that came from the host.

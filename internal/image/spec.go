@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/measure"
 	"github.com/strongroom/strongroom/internal/overlay"
+	"github.com/strongroom/strongroom/internal/secureboot"
 )
 
 // Spec is everything that determines an image.
@@ -37,6 +39,10 @@ type Spec struct {
 	// Epoch is the time of every file and file system of the image. The same Spec on the same
 	// base tree gives the same bytes.
 	Epoch time.Time
+
+	SecureBoot *secureboot.Identity // signs the unified kernel images; nil leaves them unsigned
+	PolicyKey  *measure.PolicyKey   // signs policies over what they measure; nil leaves them without
+	Firmware   []measure.Firmware   // machines whose PCR 7 is to be predicted; only for a signed image
 
 	OutputDir string // published in one rename at the end
 	Replace   bool   // an existing OutputDir is replaced instead of refused

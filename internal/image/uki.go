@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -51,6 +52,20 @@ func (a *Assembly) makeUKI(ctx context.Context, u uki) error {
 			return err
 		}
 	}
+	if sections, err = a.addPolicies(ctx, u, sections); err != nil {
+		return err
+	}
+	if err := a.addSections(ctx, u.name, sections); err != nil {
+		return err
+	}
+	if err := a.signUKI(u); err != nil {
+		return err
+	}
+	return a.measureUKI(u)
+}
+
+// addSections writes the boot stub with the sections, whose files are in the work directory.
+func (a *Assembly) addSections(ctx context.Context, name string, sections []section) error {
 	stub, err := a.box.files.Open("stub.efi")
 	if err != nil {
 		return err
@@ -60,6 +75,7 @@ func (a *Assembly) makeUKI(ctx context.Context, u uki) error {
 	if err != nil {
 		return fmt.Errorf("the boot stub of systemd is not usable: %w", err)
 	}
+	sections = slices.Clone(sections)
 	for i := range sections {
 		s := &sections[i]
 		st, err := a.box.files.Stat(s.file)
@@ -68,7 +84,7 @@ func (a *Assembly) makeUKI(ctx context.Context, u uki) error {
 		}
 		s.size, s.file = st.Size(), a.box.path(s.file)
 	}
-	return a.box.run(a.box.command(ctx, objcopyArgs(layout.place(sections), a.box.path("stub.efi"), a.box.path(u.name))...))
+	return a.box.run(a.box.command(ctx, objcopyArgs(layout.place(sections), a.box.path("stub.efi"), a.box.path(name))...))
 }
 
 // joinInitrd names the file with all archives of a unified kernel image's initrd.
@@ -147,7 +163,7 @@ func readStub(r io.ReaderAt) (stubLayout, error) {
 	l := stubLayout{imageBase: int64(h.ImageBase), alignment: max(int64(h.SectionAlignment), 4096)}
 	for _, s := range f.Sections {
 		switch s.Name {
-		case ".linux", ".initrd", ".cmdline", ".osrel", ".uname":
+		case ".linux", ".initrd", ".cmdline", ".osrel", ".uname", ".pcrpkey", ".pcrsig":
 			return stubLayout{}, fmt.Errorf("it has a section %s already", s.Name)
 		}
 		l.end = max(l.end, int64(s.VirtualAddress)+int64(s.VirtualSize))

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	registryimage "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
@@ -16,7 +18,7 @@ import (
 // BuilderID tells post-processors where an artifact comes from. It never changes.
 const BuilderID = "strongroom.image"
 
-// artifact is a published image: regular files with unique base names in one directory, the
+// artifact is a published image: regular files with unique base names in one directory and those below it, the
 // raw disk first, as the stock post-processors need them.
 type artifact struct {
 	dir       string
@@ -91,16 +93,20 @@ func (a *artifact) State(name string) any {
 	return nil
 }
 
-// Destroy removes the files that the build made, and the directory if nothing else is in it.
+// Destroy removes the files that the build made, and the directories in which nothing else is.
 func (a *artifact) Destroy() error {
 	var errs []error
+	dirs := map[string]bool{a.dir: true}
 	for _, f := range a.files {
 		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
+		dirs[filepath.Dir(f)] = true
 	}
-	if left, err := os.ReadDir(a.dir); err == nil && len(left) == 0 {
-		errs = append(errs, os.Remove(a.dir))
+	for _, dir := range slices.Backward(slices.Sorted(maps.Keys(dirs))) { // those below first
+		if left, err := os.ReadDir(dir); err == nil && len(left) == 0 {
+			errs = append(errs, os.Remove(dir))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -60,6 +60,9 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	if err := b.measureServer(); err != nil {
 		return nil, err
 	}
+	if err := b.config.readKeys(&b.plan.spec); err != nil {
+		return nil, err
+	}
 	bake := &bake{plan: b.plan, ui: ui, log: slog.New(newUIHandler(ui))}
 	state := new(multistep.BasicStateBag)
 	state.Put("ui", ui)

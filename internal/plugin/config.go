@@ -1,4 +1,4 @@
-//go:generate packer-sdc mapstructure-to-hcl2 -type Config,ServerConfig,BootTestConfig
+//go:generate packer-sdc mapstructure-to-hcl2 -type Config,ServerConfig,BootTestConfig,SecureBootConfig,PCRPolicyConfig
 
 package plugin
 
@@ -46,7 +46,32 @@ type Config struct {
 	// gate stays closed, fails the build. Without the block nothing is booted.
 	BootTest *BootTestConfig `mapstructure:"boot_test"`
 
+	// Signs the unified kernel image for UEFI Secure Boot. Without the block it is not signed.
+	SecureBoot *SecureBootConfig `mapstructure:"secure_boot"`
+	// Signs policies over what the image measures, for what a TPM shall open. Without the block there are none.
+	PCRPolicy *PCRPolicyConfig `mapstructure:"pcr_policy"`
+
 	ctx interpolate.Context
+}
+
+// SecureBootConfig is the block `secure_boot`.
+type SecureBootConfig struct {
+	// Path of the private key, PEM: RSA of 2048 bits or more, without a passphrase. It is read when the build starts, and
+	// is in no log, cache or artifact.
+	Key string `mapstructure:"key" required:"true"`
+	// Path of the key's certificate, PEM or DER: what firmware knows it by.
+	Certificate string `mapstructure:"certificate" required:"true"`
+	// Machines whose PCR 7 is to be predicted: a name, and a directory with the signature lists of its firmware as
+	// `PK.esl`, `KEK.esl`, `db.esl` and `dbx.esl` (`efi-readvar -v db -o db.esl`). A list that is not there is an empty
+	// variable. A machine with the enrolment bundle of the image is always predicted.
+	Firmware map[string]string `mapstructure:"firmware"`
+}
+
+// PCRPolicyConfig is the block `pcr_policy`.
+type PCRPolicyConfig struct {
+	// Path of the private key, PEM: RSA of 2048 bits, without a passphrase. Not that of `secure_boot`: who holds this one
+	// opens what nodes have sealed. What a node has sealed, each image opens whose measurements the same key has signed.
+	Key string `mapstructure:"key" required:"true"`
 }
 
 // ServerConfig is the block `vault` or `openbao`.

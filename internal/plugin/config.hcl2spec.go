@@ -37,33 +37,35 @@ func (*FlatBootTestConfig) HCL2Spec() map[string]hcldec.Spec {
 // FlatConfig is an auto-generated flat version of Config.
 // Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
 type FlatConfig struct {
-	PackerBuildName     *string             `mapstructure:"packer_build_name" cty:"packer_build_name" hcl:"packer_build_name"`
-	PackerBuilderType   *string             `mapstructure:"packer_builder_type" cty:"packer_builder_type" hcl:"packer_builder_type"`
-	PackerCoreVersion   *string             `mapstructure:"packer_core_version" cty:"packer_core_version" hcl:"packer_core_version"`
-	PackerDebug         *bool               `mapstructure:"packer_debug" cty:"packer_debug" hcl:"packer_debug"`
-	PackerForce         *bool               `mapstructure:"packer_force" cty:"packer_force" hcl:"packer_force"`
-	PackerOnError       *string             `mapstructure:"packer_on_error" cty:"packer_on_error" hcl:"packer_on_error"`
-	PackerUserVars      map[string]string   `mapstructure:"packer_user_variables" cty:"packer_user_variables" hcl:"packer_user_variables"`
-	PackerSensitiveVars []string            `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
-	ImageVersion        *string             `mapstructure:"image_version" required:"true" cty:"image_version" hcl:"image_version"`
-	ImageName           *string             `mapstructure:"image_name" cty:"image_name" hcl:"image_name"`
-	Vault               *FlatServerConfig   `mapstructure:"vault" cty:"vault" hcl:"vault"`
-	OpenBao             *FlatServerConfig   `mapstructure:"openbao" cty:"openbao" hcl:"openbao"`
-	Profile             *string             `mapstructure:"profile" cty:"profile" hcl:"profile"`
-	Parameters          map[string]string   `mapstructure:"parameters" cty:"parameters" hcl:"parameters"`
-	NodeConfigCA        *string             `mapstructure:"node_config_ca" cty:"node_config_ca" hcl:"node_config_ca"`
-	SiteControls        []string            `mapstructure:"site_controls" cty:"site_controls" hcl:"site_controls"`
-	Waivers             *string             `mapstructure:"waivers" cty:"waivers" hcl:"waivers"`
-	Hostcheck           *string             `mapstructure:"hostcheck" cty:"hostcheck" hcl:"hostcheck"`
-	Distribution        *string             `mapstructure:"distribution" cty:"distribution" hcl:"distribution"`
-	Mirror              *string             `mapstructure:"mirror" cty:"mirror" hcl:"mirror"`
-	Snapshot            *string             `mapstructure:"snapshot" cty:"snapshot" hcl:"snapshot"`
-	Packages            []string            `mapstructure:"packages" cty:"packages" hcl:"packages"`
-	Formats             []string            `mapstructure:"formats" cty:"formats" hcl:"formats"`
-	DataPartitionSize   *string             `mapstructure:"data_partition_size" cty:"data_partition_size" hcl:"data_partition_size"`
-	OutputDirectory     *string             `mapstructure:"output_directory" cty:"output_directory" hcl:"output_directory"`
-	CacheDirectory      *string             `mapstructure:"cache_directory" cty:"cache_directory" hcl:"cache_directory"`
-	BootTest            *FlatBootTestConfig `mapstructure:"boot_test" cty:"boot_test" hcl:"boot_test"`
+	PackerBuildName     *string               `mapstructure:"packer_build_name" cty:"packer_build_name" hcl:"packer_build_name"`
+	PackerBuilderType   *string               `mapstructure:"packer_builder_type" cty:"packer_builder_type" hcl:"packer_builder_type"`
+	PackerCoreVersion   *string               `mapstructure:"packer_core_version" cty:"packer_core_version" hcl:"packer_core_version"`
+	PackerDebug         *bool                 `mapstructure:"packer_debug" cty:"packer_debug" hcl:"packer_debug"`
+	PackerForce         *bool                 `mapstructure:"packer_force" cty:"packer_force" hcl:"packer_force"`
+	PackerOnError       *string               `mapstructure:"packer_on_error" cty:"packer_on_error" hcl:"packer_on_error"`
+	PackerUserVars      map[string]string     `mapstructure:"packer_user_variables" cty:"packer_user_variables" hcl:"packer_user_variables"`
+	PackerSensitiveVars []string              `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
+	ImageVersion        *string               `mapstructure:"image_version" required:"true" cty:"image_version" hcl:"image_version"`
+	ImageName           *string               `mapstructure:"image_name" cty:"image_name" hcl:"image_name"`
+	Vault               *FlatServerConfig     `mapstructure:"vault" cty:"vault" hcl:"vault"`
+	OpenBao             *FlatServerConfig     `mapstructure:"openbao" cty:"openbao" hcl:"openbao"`
+	Profile             *string               `mapstructure:"profile" cty:"profile" hcl:"profile"`
+	Parameters          map[string]string     `mapstructure:"parameters" cty:"parameters" hcl:"parameters"`
+	NodeConfigCA        *string               `mapstructure:"node_config_ca" cty:"node_config_ca" hcl:"node_config_ca"`
+	SiteControls        []string              `mapstructure:"site_controls" cty:"site_controls" hcl:"site_controls"`
+	Waivers             *string               `mapstructure:"waivers" cty:"waivers" hcl:"waivers"`
+	Hostcheck           *string               `mapstructure:"hostcheck" cty:"hostcheck" hcl:"hostcheck"`
+	Distribution        *string               `mapstructure:"distribution" cty:"distribution" hcl:"distribution"`
+	Mirror              *string               `mapstructure:"mirror" cty:"mirror" hcl:"mirror"`
+	Snapshot            *string               `mapstructure:"snapshot" cty:"snapshot" hcl:"snapshot"`
+	Packages            []string              `mapstructure:"packages" cty:"packages" hcl:"packages"`
+	Formats             []string              `mapstructure:"formats" cty:"formats" hcl:"formats"`
+	DataPartitionSize   *string               `mapstructure:"data_partition_size" cty:"data_partition_size" hcl:"data_partition_size"`
+	OutputDirectory     *string               `mapstructure:"output_directory" cty:"output_directory" hcl:"output_directory"`
+	CacheDirectory      *string               `mapstructure:"cache_directory" cty:"cache_directory" hcl:"cache_directory"`
+	BootTest            *FlatBootTestConfig   `mapstructure:"boot_test" cty:"boot_test" hcl:"boot_test"`
+	SecureBoot          *FlatSecureBootConfig `mapstructure:"secure_boot" cty:"secure_boot" hcl:"secure_boot"`
+	PCRPolicy           *FlatPCRPolicyConfig  `mapstructure:"pcr_policy" cty:"pcr_policy" hcl:"pcr_policy"`
 }
 
 // FlatMapstructure returns a new FlatConfig.
@@ -105,6 +107,58 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"output_directory":           &hcldec.AttrSpec{Name: "output_directory", Type: cty.String, Required: false},
 		"cache_directory":            &hcldec.AttrSpec{Name: "cache_directory", Type: cty.String, Required: false},
 		"boot_test":                  &hcldec.BlockSpec{TypeName: "boot_test", Nested: hcldec.ObjectSpec((*FlatBootTestConfig)(nil).HCL2Spec())},
+		"secure_boot":                &hcldec.BlockSpec{TypeName: "secure_boot", Nested: hcldec.ObjectSpec((*FlatSecureBootConfig)(nil).HCL2Spec())},
+		"pcr_policy":                 &hcldec.BlockSpec{TypeName: "pcr_policy", Nested: hcldec.ObjectSpec((*FlatPCRPolicyConfig)(nil).HCL2Spec())},
+	}
+	return s
+}
+
+// FlatPCRPolicyConfig is an auto-generated flat version of PCRPolicyConfig.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatPCRPolicyConfig struct {
+	Key *string `mapstructure:"key" required:"true" cty:"key" hcl:"key"`
+}
+
+// FlatMapstructure returns a new FlatPCRPolicyConfig.
+// FlatPCRPolicyConfig is an auto-generated flat version of PCRPolicyConfig.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*PCRPolicyConfig) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatPCRPolicyConfig)
+}
+
+// HCL2Spec returns the hcl spec of a PCRPolicyConfig.
+// This spec is used by HCL to read the fields of PCRPolicyConfig.
+// The decoded values from this spec will then be applied to a FlatPCRPolicyConfig.
+func (*FlatPCRPolicyConfig) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"key": &hcldec.AttrSpec{Name: "key", Type: cty.String, Required: false},
+	}
+	return s
+}
+
+// FlatSecureBootConfig is an auto-generated flat version of SecureBootConfig.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatSecureBootConfig struct {
+	Key         *string           `mapstructure:"key" required:"true" cty:"key" hcl:"key"`
+	Certificate *string           `mapstructure:"certificate" required:"true" cty:"certificate" hcl:"certificate"`
+	Firmware    map[string]string `mapstructure:"firmware" cty:"firmware" hcl:"firmware"`
+}
+
+// FlatMapstructure returns a new FlatSecureBootConfig.
+// FlatSecureBootConfig is an auto-generated flat version of SecureBootConfig.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*SecureBootConfig) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatSecureBootConfig)
+}
+
+// HCL2Spec returns the hcl spec of a SecureBootConfig.
+// This spec is used by HCL to read the fields of SecureBootConfig.
+// The decoded values from this spec will then be applied to a FlatSecureBootConfig.
+func (*FlatSecureBootConfig) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"key":         &hcldec.AttrSpec{Name: "key", Type: cty.String, Required: false},
+		"certificate": &hcldec.AttrSpec{Name: "certificate", Type: cty.String, Required: false},
+		"firmware":    &hcldec.AttrSpec{Name: "firmware", Type: cty.Map(cty.String), Required: false},
 	}
 	return s
 }

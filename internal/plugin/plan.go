@@ -98,6 +98,7 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 		CacheDir:  c.CacheDirectory,
 	}
 	c.checkSpec(p.spec, &wrong)
+	c.checkKeys(&wrong)
 	if p.boot != nil && slices.Equal(c.Formats, []string{image.FormatTarGz}) {
 		wrong.add("boot_test", "no machine boots %s alone: add raw, qcow2, vmdk or vhd to formats", image.FormatTarGz)
 	}

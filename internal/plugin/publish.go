@@ -36,6 +36,9 @@ func (s *stepManifest) write(ctx context.Context) error {
 		return err
 	}
 	s.bake.made = append(s.bake.made, image.ManifestName, imageReportName, image.TimingsName)
+	for _, f := range s.bake.assembly.Result().Beside {
+		s.bake.made = append(s.bake.made, filepath.FromSlash(f.Name))
+	}
 	return nil
 }
 

@@ -22,8 +22,9 @@ type Identity struct {
 }
 
 // New joins a key and its certificate, and refuses what firmware would refuse or take by mistake. The time at is that of the
-// image and not the clock's. Firmware itself looks at no dates, having no clock to trust: an expired certificate boots as any
-// other, so a bake is the last one to say something.
+// image and not the clock's: the same inputs have the same outcome tomorrow. Firmware itself looks at no dates, having no clock to
+// trust, so a bake is the last one to say that a certificate has expired. One that is younger than the image is fine: an image of a
+// pinned archive is older than the day of its bake.
 func New(signer crypto.Signer, certificate *x509.Certificate, at time.Time) (Identity, error) {
 	public, ok := signer.Public().(*rsa.PublicKey)
 	if !ok {
@@ -35,10 +36,7 @@ func New(signer crypto.Signer, certificate *x509.Certificate, at time.Time) (Ide
 	if !public.Equal(certificate.PublicKey) {
 		return Identity{}, fmt.Errorf("the certificate %q is not that of the key", certificate.Subject)
 	}
-	switch {
-	case at.Before(certificate.NotBefore):
-		return Identity{}, fmt.Errorf("the certificate is valid from %s, and the image is of %s", certificate.NotBefore.Format(time.DateOnly), at.Format(time.DateOnly))
-	case at.After(certificate.NotAfter):
+	if at.After(certificate.NotAfter) {
 		return Identity{}, fmt.Errorf("the certificate was valid until %s, and the image is of %s", certificate.NotAfter.Format(time.DateOnly), at.Format(time.DateOnly))
 	}
 	if certificate.KeyUsage != 0 && certificate.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
