@@ -48,7 +48,7 @@ var layers = map[string][]string{
 	"internal/agent":        {"internal/baseline", "internal/check", "internal/cluster", "internal/control", "internal/host", "internal/node", "internal/report", "internal/server", "internal/telemetry", "internal/serverapi"},
 	"internal/image":        {"internal/baseline", "internal/measure", "internal/overlay", "internal/secureboot"},
 	"internal/harden":       {"internal/distribution", "internal/image", "internal/overlay"},
-	"internal/lab":          {"internal/atomicfile", "internal/check", "internal/control", "internal/image", "internal/lab/network", "internal/node", "internal/report"},
+	"internal/lab":          {"internal/atomicfile", "internal/check", "internal/control", "internal/image", "internal/lab/network", "internal/node", "internal/report", "internal/secureboot"},
 	"internal/plugin":       {"internal/atomicfile", "internal/baseline", "internal/check", "internal/control", "internal/distribution", "internal/harden", "internal/image", "internal/lab", "internal/launch", "internal/launch/aws", "internal/launch/azure", "internal/launch/gcp", "internal/measure", "internal/overlay", "internal/release", "internal/report", "internal/secureboot", "internal/server", "internal/sign", "internal/agentbinary"},
 	"cmd/hostcheck": {"internal/atomicfile", "internal/agent", "internal/baseline", "internal/check", "internal/cluster", "internal/configure", "internal/control", "internal/discover", "internal/host",
 		"internal/node", "internal/report", "internal/server", "internal/telemetry"},

@@ -34,6 +34,13 @@ func (m *Machine) arguments() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the UEFI firmware: %w", err)
 	}
+	code, machine := firmwareCode, "q35,smbios-entry-point-type=64"
+	if s := m.config.SecureBoot; s != nil {
+		code, machine = firmwareCodeSecure, machine+",smm=on"
+		if content, err = s.variables(content); err != nil {
+			return nil, fmt.Errorf("cannot set up Secure Boot: %w", err)
+		}
+	}
 	if err := os.WriteFile(variables, content, 0o600); err != nil {
 		return nil, fmt.Errorf("cannot copy the firmware variables: %w", err)
 	}
@@ -41,14 +48,14 @@ func (m *Machine) arguments() ([]string, error) {
 		"-nodefaults", "-no-user-config", "-display", "none",
 		// smbios-entry-point-type=64: the older entry point has 64 KiB for all tables, less
 		// than a few certificate chains.
-		"-machine", "q35,smbios-entry-point-type=64",
+		"-machine", machine,
 		"-m", strconv.Itoa(m.config.MemoryMiB),
 		"-uuid", m.config.UUID,
 		"-no-reboot", // a guest that resets ends, so that a panic is seen
 		"-S",         // the monitor starts the processors
 		"-chardev", "socket,id=monitor,fd=" + monitorDescriptor, "-mon", "chardev=monitor,mode=control",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + firmwareCode,
+		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + code,
 		"-drive", "if=pflash,format=raw,unit=1,file=" + escape(variables),
 		"-netdev", "stream,id=net,addr.type=fd,addr.str=" + networkDescriptor,
 		"-device", "virtio-net-pci,netdev=net,romfile=,mac=" + m.lease.MAC.String(), // no network boot
@@ -59,6 +66,9 @@ func (m *Machine) arguments() ([]string, error) {
 		arguments = append(arguments,
 			"-drive", fmt.Sprintf("if=none,id=disk%d,format=qcow2,cache=unsafe,discard=unmap,file=%s", i, escape(disk.Path)),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,bootindex=%d", i, i))
+	}
+	if m.config.SecureBoot != nil {
+		arguments = append(arguments, "-global", "driver=cfi.pflash01,property=secure,value=on") // only the firmware writes its variables
 	}
 	if m.config.TPM != nil {
 		arguments = append(arguments, tpmArguments()...)

@@ -62,6 +62,7 @@ type Config struct {
 	Disk        *Disk            // the machine boots from it
 	Extra       []*Disk          // further disks
 	TPM         *TPM             // nil: the machine has none
+	SecureBoot  *SecureBoot      // nil: the firmware starts anything
 	UUID        string           // firmware UUID, from which the guest derives its machine id
 	Credentials []Credential     // systemd credentials, by SMBIOS
 	MemoryMiB   int              // default 2048
