@@ -110,13 +110,21 @@ func (a *Assembly) measureUKI(u uki) error {
 	if err != nil {
 		return err
 	}
+	kernel, err := measure.Program(f, ".linux")
+	if err != nil {
+		return err
+	}
+	kernelDigest, err := secureboot.Digest(kernel)
+	if err != nil {
+		return fmt.Errorf("the kernel: %w", err)
+	}
 	whole := sha256.New()
 	if _, err := io.Copy(whole, io.NewSectionReader(f, 0, 1<<62)); err != nil {
 		return err
 	}
 	k := measure.Kernel{
 		Name: u.measuredName(), Stub: read.Stub, SHA256: hex.EncodeToString(whole.Sum(nil)), Authenticode: digest, CommandLine: u.commandLine,
-		PCR11: read.PCR11(), PCR4: measure.PCR4(digest),
+		PCR11: read.PCR11(), PCR4: measure.PCR4(digest), PCR4Open: measure.PCR4(digest, kernelDigest),
 	}
 	if a.spec.PolicyKey != nil {
 		k.PolicyKey = a.spec.PolicyKey.Fingerprint()

@@ -38,9 +38,12 @@ type Kernel struct {
 
 	// PCR11 has one value for each phase of the boot, in their order; see Phases.
 	PCR11 []PhaseValue `json:"pcr11"`
-	// PCR4 holds when firmware starts this program and nothing before it: from a disk's fallback path or by UEFI HTTP boot. A
-	// loader in between, such as iPXE, is measured too and makes another value.
+	// PCR4 holds when firmware enforces Secure Boot and starts this program and nothing before it: from a disk's fallback
+	// path or by UEFI HTTP boot. A loader in between, such as iPXE, is measured too and makes another value.
 	PCR4 Digest `json:"pcr4"`
+	// PCR4Open is that of firmware that starts anything: the boot stub then lets it load the kernel inside, and it measures
+	// that too. Under Secure Boot the stub vouches for the kernel itself.
+	PCR4Open Digest `json:"pcr4_secure_boot_off,omitzero"`
 	// Firmware has the values that depend on the machine, for each firmware that the bake was told of.
 	Firmware []FirmwareValue `json:"firmware,omitempty"`
 }

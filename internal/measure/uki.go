@@ -115,6 +115,20 @@ func sum(s *pe.Section) (Digest, error) {
 	return Digest(h.Sum(nil)), nil
 }
 
+// Program opens a section that is an EFI program of its own: the kernel, ".linux".
+func Program(r io.ReaderAt, name string) (*io.SectionReader, error) {
+	f, err := pe.NewFile(r)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the unified kernel image: %w", err)
+	}
+	defer f.Close()
+	s := f.Section(name)
+	if s == nil || s.VirtualSize > s.Size {
+		return nil, fmt.Errorf("cannot read the unified kernel image: it has no whole section %s", name)
+	}
+	return io.NewSectionReader(r, int64(s.Offset), int64(s.VirtualSize)), nil
+}
+
 // PCR11 calculates PCR 11: the stub measures the name of each section, with the zero that ends it, and then its content. After
 // it, each phase of the boot measures its word.
 func (i Image) PCR11() []PhaseValue {
