@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/strongroom/strongroom/internal/attest"
 	"github.com/strongroom/strongroom/internal/agent"
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/cluster"
@@ -71,9 +72,12 @@ func runAgent(ctx context.Context) error {
 		ServerAddr:    serverAddr,
 		Interval:      agent.DefaultInterval,
 		ServerMetrics: serverAPI.Metrics,
-		Notify:        telemetry.Notify,
-		Watchdog:      watchdog,
-		Log:           log,
+		Attest: func(ctx context.Context, nonce attest.Hex, report []byte) ([]byte, error) {
+			return attest.Ask(ctx, attest.Socket, nonce, report)
+		},
+		Notify:   telemetry.Notify,
+		Watchdog: watchdog,
+		Log:      log,
 	})
 	if err != nil {
 		return &exit{exitFail, err}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/attest"
 	"github.com/strongroom/strongroom/internal/cluster"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/node"
@@ -64,6 +65,8 @@ type Options struct {
 	Interval    time.Duration
 	// ServerMetrics gives the server's own metrics; nil: there is no way to ask.
 	ServerMetrics func(context.Context) (io.ReadCloser, error)
+	// Attest has the TPM vouch for a report; nil: nobody answers /attest.
+	Attest func(ctx context.Context, nonce attest.Hex, report []byte) ([]byte, error)
 	Notify        func(state string) error // to systemd
 	Watchdog      time.Duration            // 0: nobody watches
 	Log           *slog.Logger
@@ -98,7 +101,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	probe := newServerProbe(o.Server, o.ServerAddr, *a.material.current.Load(), o.Log)
 	a.lastTick.Store(time.Now().UnixNano())
-	endpoint := telemetry.NewServer(o.Exporter.Handler(telemetry.Probes{Alive: a.alive, Server: probe.check, ServerMetrics: o.ServerMetrics}, &a.access, o.Log), o.Log)
+	endpoint := telemetry.NewServer(o.Exporter.Handler(telemetry.Probes{Alive: a.alive, Server: probe.check, ServerMetrics: o.ServerMetrics, Attest: o.Attest}, &a.access, o.Log), o.Log)
 	served := make(chan error, 1)
 	go func() { served <- endpoint.Serve(telemetry.Limit(listener, a.access.TLS(a.material.serverTLS()))) }()
 	o.Log.Info("serving the verdict", "address", listener.Addr().String(), "tls", a.material.serverTLS() != nil)

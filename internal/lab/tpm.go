@@ -36,7 +36,8 @@ func (t *TPM) start(ctx context.Context) (end *os.File, stop func(), err error) 
 	defer theirs.Close()
 	ctx, terminate := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, "swtpm", "socket", "--tpm2", "--terminate",
-		"--tpmstate", "dir="+t.Dir+",mode=0600", "--ctrl", "type=unixio,clientfd=3")
+		"--tpmstate", "dir=.,mode=0600", "--ctrl", "type=unixio,clientfd=3")
+	cmd.Dir = t.Dir // whose name may have commas
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it finishes what it writes
 	cmd.WaitDelay = 5 * time.Second

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/strongroom/strongroom/internal/attest"
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/report"
 )
@@ -21,6 +22,8 @@ type Probes struct {
 	// ServerMetrics gives the local server's own metrics in Prometheus' text format, of bounded size; the reader closes
 	// them. Nil: the agent has no way to ask.
 	ServerMetrics func(context.Context) (io.ReadCloser, error)
+	// Attest has the TPM vouch for a report, for somebody who has sent a nonce. Nil: nobody answers.
+	Attest func(ctx context.Context, nonce attest.Hex, report []byte) ([]byte, error)
 }
 
 // Handler serves what the exporter shows:
@@ -28,10 +31,11 @@ type Probes struct {
 //	/metrics         for Prometheus
 //	/metrics/server  the local server's own metrics, for Prometheus
 //	/report          the report as JSON
+//	/attest          the same report with the TPM's quote over it and over ?nonce=
 //	/livez           200 while the agent works and the gate is open (autoscaling health)
 //	/healthz         200 while this node may take traffic (load balancers), with the parameters of Vault's sys/health
 //
-// Access decides about the first three.
+// Access decides about the first four.
 // Nothing here is secret, and nothing can be changed: GET and HEAD only, no body.
 func (e *Exporter) Handler(probes Probes, access *Access, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
@@ -55,6 +59,7 @@ func (e *Exporter) Handler(probes Probes, access *Access, log *slog.Logger) http
 			log.Debug("cannot send report", "error", err) // the reader went away
 		}
 	})))
+	mux.Handle("GET /attest", access.guard(e.attestations(probes.Attest, log)))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		if err := e.live(probes); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
