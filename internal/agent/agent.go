@@ -66,10 +66,10 @@ type Options struct {
 	// ServerMetrics gives the server's own metrics; nil: there is no way to ask.
 	ServerMetrics func(context.Context) (io.ReadCloser, error)
 	// Attest has the TPM vouch for a report; nil: nobody answers /attest.
-	Attest func(ctx context.Context, nonce attest.Hex, report []byte) ([]byte, error)
-	Notify        func(state string) error // to systemd
-	Watchdog      time.Duration            // 0: nobody watches
-	Log           *slog.Logger
+	Attest   func(ctx context.Context, nonce attest.Hex, report []byte) ([]byte, error)
+	Notify   func(state string) error // to systemd
+	Watchdog time.Duration            // 0: nobody watches
+	Log      *slog.Logger
 }
 
 // Agent is one running agent.
