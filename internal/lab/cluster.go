@@ -30,6 +30,8 @@ type ClusterOptions struct {
 	Boots   int
 	Timeout time.Duration // of a boot to its verdict, and of a join; default 15 minutes
 	Blocks  []string      // further blocks of every node's node.hcl
+	// PerformanceMultiplier is that of Raft, 1 to 10; default 5 where nodes are emulated, and what a node takes by itself elsewhere.
+	PerformanceMultiplier int
 	// Prepare may change what a node is given: for tests of what goes wrong.
 	Prepare func(name string, given []Credential) ([]Credential, error) `json:"-"`
 	// Disks names other images for some nodes, by name: any that NewDisk takes.
@@ -180,9 +182,12 @@ func (c *Cluster) blocks() []string {
 	if c.transit != nil {
 		blocks = append(blocks, c.transit.block())
 	}
-	if !kvmUsable() {
-		// An emulated leader is slow, and not dead: the servers' own default for the smallest machines.
-		blocks = append(blocks, "raft {\n  performance_multiplier = \"5\"\n}\n")
+	multiplier := c.options.PerformanceMultiplier
+	if multiplier == 0 && !kvmUsable() {
+		multiplier = 5 // an emulated leader is slow, and not dead: the servers' own default for the smallest machines
+	}
+	if multiplier != 0 {
+		blocks = append(blocks, fmt.Sprintf("raft {\n  performance_multiplier = \"%d\"\n}\n", multiplier))
 	}
 	return append(blocks, c.options.Blocks...)
 }
