@@ -18,8 +18,8 @@ import (
 
 var allThree = []string{"node-1", "node-2", "node-3"}
 
-// TestClusterSurvives: the leader's power is cut while somebody writes, and it comes back; a node is replaced; and the power
-// of a joining node is cut at five points of its join, each of which ends in a correct member or a clear refusal. All of it
+// TestClusterSurvives: the leader's power is cut while somebody writes, and it comes back; a node is replaced; the leader dies
+// while a node joins; and the power of a joining node is cut at five points of its join, each of which ends in a correct member or a clear refusal. All of it
 // happens to one cluster, since it takes the longest to boot.
 func TestClusterSurvives(t *testing.T) {
 	// With the emulated nodes' 5, one split vote takes longer than a new leader may.
@@ -32,6 +32,7 @@ func TestClusterSurvives(t *testing.T) {
 	requireReady(t, ctx, c, allThree...)
 	t.Run("the leader dies without a warning", func(t *testing.T) { loseLeader(t, ctx, c) })
 	t.Run("a node is replaced", func(t *testing.T) { replaceNode(t, ctx, c) })
+	t.Run("the leader dies while a node joins", func(t *testing.T) { loseLeaderToJoin(t, ctx, c) })
 	for _, state := range []string{"unseal", "listed", "prove", "judge", "gate"} {
 		t.Run("the power is cut at "+state, func(t *testing.T) { replaceAndCut(t, ctx, c, follower(t, ctx, c), state, allThree) })
 	}
@@ -152,6 +153,23 @@ func replaceNode(t *testing.T, ctx context.Context, c *Cluster) {
 	if fewest < 2 {
 		t.Errorf("only %d healthy nodes at some moment", fewest)
 	}
+}
+
+// loseLeaderToJoin kills the leader when a fresh node has proven it and is about to join. Two of three voters are left at the
+// most, and one of those is not there yet: nobody can join until the leader is back.
+func loseLeaderToJoin(t *testing.T, ctx context.Context, c *Cluster) {
+	leader := leaderOf(t, ctx, c)
+	r := replaceUntil(t, ctx, c, follower(t, ctx, c), "judge")
+	if err := c.Kill(leader); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-r.booted; err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(ctx, leader); err != nil {
+		t.Fatal(err)
+	}
+	r.requireMember(t, ctx, c, allThree)
 }
 
 // leader asks every node whether it leads. A follower's word about the leader may be as old as its last heartbeat.

@@ -214,9 +214,31 @@ func TestClusterOfThree(t *testing.T) {
 }
 
 // replaceAndCut replaces a node, kills it as soon as its join has come to a state, and lets it boot again. It must become a
-// member, under one new id, or refuse because the power went while its server wrote or because its server was slow; then it is
-// replaced once more.
+// member, or refuse and be replaced once more.
 func replaceAndCut(t *testing.T, ctx context.Context, c *Cluster, name, state string, all []string) {
+	t.Helper()
+	r := replaceUntil(t, ctx, c, name, state)
+	if err := c.Kill(name); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	<-r.booted // it may have come to a verdict before
+	if err := c.Start(ctx, name); err != nil {
+		t.Fatal(err)
+	}
+	r.requireMember(t, ctx, c, all)
+}
+
+// replacement is a node in whose place a fresh one joins.
+type replacement struct {
+	m      *member
+	old    string // the node id of the one before
+	booted chan error
+	stop   context.CancelFunc
+}
+
+// replaceUntil replaces a node until the fresh one's join has come to a state, or beyond it.
+func replaceUntil(t *testing.T, ctx context.Context, c *Cluster, name, state string) replacement {
 	t.Helper()
 	m, err := c.member(name)
 	if err != nil {
@@ -229,25 +251,23 @@ func replaceAndCut(t *testing.T, ctx context.Context, c *Cluster, name, state st
 	old, _ := m.peerOf(before)
 	replaced := m.running()
 	booting, cancel := context.WithCancel(ctx)
-	defer cancel()
-	replacing := make(chan error, 1)
-	go func() { replacing <- c.Replace(booting, name) }()
-	cut := awaitJoinState(t, ctx, m, replaced, state)
-	t.Logf("the power was cut when the join was at %q", cut)
-	if err := c.Kill(name); err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	<-replacing // it may have come to a verdict before
-	if err := c.Start(ctx, name); err != nil {
-		t.Fatal(err)
-	}
-	if torn := awaitMember(t, ctx, c, m); torn != "" {
+	t.Cleanup(cancel)
+	r := replacement{m, old.NodeID, make(chan error, 1), cancel}
+	go func() { r.booted <- c.Replace(booting, name) }()
+	t.Logf("the join of %s is at %q", name, awaitJoinState(t, ctx, m, replaced, state))
+	return r
+}
+
+// requireMember waits until the fresh node is a member under one new id. One that refuses, because the power went while its server
+// wrote or because its server was slow, is replaced once more.
+func (r replacement) requireMember(t *testing.T, ctx context.Context, c *Cluster, all []string) {
+	t.Helper()
+	if torn := awaitMember(t, ctx, c, r.m); torn != "" {
 		t.Logf("it refuses, and is replaced: %s", torn)
 		if peers, err := c.Peers(ctx); err != nil || len(peers) > len(all) {
 			t.Errorf("peers %+v, %v", peers, err)
 		}
-		if err := replaceUntilMember(t, ctx, c, name, all); err != nil {
+		if err := replaceUntilMember(t, ctx, c, r.m.name, all); err != nil {
 			t.Fatal(err)
 		}
 	} else if err := c.AwaitMembers(ctx, all...); err != nil {
@@ -259,8 +279,8 @@ func replaceAndCut(t *testing.T, ctx context.Context, c *Cluster, name, state st
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fresh, _ := m.peerOf(after); fresh.NodeID == "" || fresh.NodeID == old.NodeID {
-		t.Errorf("the id was %q and is %q", old.NodeID, fresh.NodeID)
+	if fresh, _ := r.m.peerOf(after); fresh.NodeID == "" || fresh.NodeID == r.old {
+		t.Errorf("the id was %q and is %q", r.old, fresh.NodeID)
 	}
 }
 
