@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/measure"
+	"github.com/strongroom/strongroom/internal/netboot"
 )
 
 // Assembly is one bake in progress. The steps are called once each and in the order of their
@@ -29,7 +31,8 @@ type Assembly struct {
 	kernel  kernelFiles
 	kernels []measure.Kernel // what the unified kernel images measure
 	disk    diskPlan
-	staged  bool // the staging directory exists
+	staged  bool            // the staging directory exists
+	signer  *netboot.Signer // of the netboot bundle; nil for none
 }
 
 // New checks the spec, the host's tools and the binaries, and opens the sandbox that the bake
@@ -58,10 +61,16 @@ func New(spec Spec, log *slog.Logger) (*Assembly, error) {
 	if err != nil {
 		return nil, err
 	}
+	var signer *netboot.Signer
+	if spec.Netboot.KeyFile != "" && slices.Contains(spec.Formats, FormatNetboot) {
+		if signer, err = netboot.ReadSigner(spec.Netboot.KeyFile, spec.Netboot.CertificateFile); err != nil {
+			return nil, fmt.Errorf("cannot sign the netboot bundle: %w", err)
+		}
+	}
 	if err := os.MkdirAll(spec.CacheDir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make the cache directory: %w", err)
 	}
-	a := &Assembly{spec: spec, log: log, cache: cache{dir: spec.CacheDir}}
+	a := &Assembly{spec: spec, log: log, cache: cache{dir: spec.CacheDir}, signer: signer}
 	a.result = Result{
 		Name: spec.Name, Version: spec.Version, Distribution: spec.Distribution, Snapshot: spec.Snapshot,
 		Profile: spec.Profile, Parameters: spec.Parameters, Overlay: digest, Binaries: binaries, BaseKey: baseKey(spec),

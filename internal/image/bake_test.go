@@ -25,6 +25,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/strongroom/strongroom/internal/netboot"
 	"github.com/strongroom/strongroom/internal/overlay"
 )
 
@@ -62,7 +63,7 @@ func smallSpec(t *testing.T) Spec {
 	t.Helper()
 	return Spec{
 		Name: "trial", Version: "1", Distribution: "debian/trixie", Overlay: smallOverlay(t),
-		Formats: Formats(), DataSize: 64 * mebibyte, Epoch: time.Unix(1_700_000_000, 0).UTC(),
+		Formats: Formats(), Netboot: Netboot{DataDisk: "id:virtio-data"}, DataSize: 64 * mebibyte, Epoch: time.Unix(1_700_000_000, 0).UTC(),
 		OutputDir: filepath.Join(t.TempDir(), "out"), CacheDir: sharedCache(t),
 	}
 }
@@ -114,6 +115,7 @@ func TestBake(t *testing.T) {
 			t.Run("artifacts", func(t *testing.T) { checkArtifacts(t, first) })
 			t.Run("disk", func(t *testing.T) { checkDisk(t, first) })
 			t.Run("root", func(t *testing.T) { checkRoot(t, first, spec.CacheDir) })
+			t.Run("netboot", func(t *testing.T) { checkNetboot(t, first) })
 			t.Run("same bytes again", func(t *testing.T) {
 				again := smallSpec(t)
 				again.Distribution = distribution
@@ -123,6 +125,9 @@ func TestBake(t *testing.T) {
 				}
 				if d := cmp.Diff(first.Files, second.Files); d != "" {
 					t.Errorf("two bakes from one base differ: %s", d)
+				}
+				if d := cmp.Diff(first.Netboot, second.Netboot); d != "" {
+					t.Errorf("two netboot bundles from one base differ: %s", d)
 				}
 			})
 			if left, _ := os.ReadDir(filepath.Dir(spec.OutputDir)); len(left) != 1 {
@@ -202,6 +207,44 @@ func checkDisk(t *testing.T, r Result) {
 	esp := extract(t, r, 0)
 	tool(t, "fsck.vfat", "-n", esp)
 	checkFormats(t, r.Dir)
+}
+
+// checkNetboot reads the bundle as a server does, and its unified kernel image as firmware does.
+func checkNetboot(t *testing.T, r Result) {
+	dir := filepath.Join(r.Dir, FormatNetboot)
+	m, err := netboot.Verify(t.Context(), os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.RootHash != r.RootHash || !strings.HasPrefix(m.CommandLine, r.CommandLine+" ") || !strings.HasSuffix(m.CommandLine, " strongroom.data_disk=id:virtio-data") {
+		t.Errorf("root hash %s and command line %q, the disk has %s and %q", m.RootHash, m.CommandLine, r.RootHash, r.CommandLine)
+	}
+	files := map[netboot.Role][]byte{}
+	for _, f := range m.Files {
+		if files[f.Role], err = os.ReadFile(filepath.Join(dir, f.Name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program, err := pe.NewFile(bytes.NewReader(files[netboot.UnifiedKernel]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := func(name string) []byte {
+		content, err := program.Section(name).Data()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content[:program.Section(name).VirtualSize]
+	}
+	if got := string(section(".cmdline")); got != m.CommandLine {
+		t.Errorf("the unified kernel image has the command line %q, want %q", got, m.CommandLine)
+	}
+	if initrd := section(".initrd"); !bytes.HasPrefix(initrd, files[netboot.Initrd]) || !bytes.Contains(initrd[len(initrd)-len(files[netboot.Root])-4:], files[netboot.Root]) {
+		t.Error("the initrd of the unified kernel image is not the two archives beside it")
+	}
+	if !bytes.Equal(section(".linux"), files[netboot.Kernel]) {
+		t.Error("the kernel of the unified kernel image is not the one beside it")
+	}
 }
 
 // extract copies a partition out of the disk.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -88,15 +87,13 @@ func (a *Assembly) unpack(ctx context.Context, dir string, r io.Reader) error {
 // user's sandbox, root is the namespace's.
 func bootstrapArgs(s Spec, tree string) []string {
 	d := distributions[s.Distribution]
-	packages := slices.Concat(d.runtime, d.bakeTime, s.Packages)
-	slices.Sort(packages)
 	args := []string{
 		"mmdebstrap",
 		"--mode=root",
 		"--format=directory",
 		"--variant=essential", // no apt in the tree: it is never in the image, and the host's works as well
 		"--architectures=amd64",
-		"--include=" + strings.Join(slices.Compact(packages), ","),
+		"--include=" + strings.Join(packagesOf(s), ","),
 		"--aptopt=Acquire::Languages \"none\"",
 		"--aptopt=APT::Install-Recommends \"false\"",
 		"--aptopt=Acquire::Retries \"2\"",

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
@@ -24,15 +23,12 @@ const maxBaseAge = 24 * time.Hour
 
 // baseKey is the digest of everything that determines the base tree.
 func baseKey(s Spec) string {
-	d := distributions[s.Distribution]
-	packages := slices.Concat(d.runtime, d.bakeTime, s.Packages)
-	slices.Sort(packages)
 	return digestOf(struct {
 		Recipe                         int
 		Distribution, Mirror, Snapshot string
 		Epoch                          int64
 		Packages                       []string
-	}{baseRecipe, s.Distribution, s.Mirror, s.Snapshot, s.Epoch.Unix(), slices.Compact(packages)})
+	}{baseRecipe, s.Distribution, s.Mirror, s.Snapshot, s.Epoch.Unix(), packagesOf(s)})
 }
 
 // digestOf is the SHA-256 of a value's JSON, short enough for a file name.

@@ -12,13 +12,12 @@ type distribution struct {
 	bakeTime []string // packages that only make the initrd, the unified kernel image and the AppArmor policy
 }
 
-// The kernel is the cloud flavour: the drivers of hypervisors and clouds, at a third of the size.
 // mkfs.ext4 is here because systemd-repart makes the data partitions on the first boot.
 var distributions = map[string]distribution{
 	"debian/trixie": {
 		suite: "trixie",
 		runtime: []string{
-			"acpid", "ca-certificates", "chrony", "e2fsprogs", "kmod", "linux-image-cloud-amd64", "nftables",
+			"acpid", "ca-certificates", "chrony", "e2fsprogs", "kmod", cloudKernel, "nftables",
 			"systemd", "systemd-cryptsetup", "systemd-repart", "systemd-resolved", "udev",
 		},
 		bakeTime: []string{"apparmor", "dracut-core", "systemd-boot-efi", "zstd"},
@@ -26,11 +25,27 @@ var distributions = map[string]distribution{
 	"debian/bookworm": {
 		suite: "bookworm",
 		runtime: []string{
-			"acpid", "ca-certificates", "chrony", "cryptsetup-bin", "e2fsprogs", "kmod", "linux-image-cloud-amd64",
+			"acpid", "ca-certificates", "chrony", "cryptsetup-bin", "e2fsprogs", "kmod", cloudKernel,
 			"nftables", "systemd", "systemd-resolved", "udev",
 		},
 		bakeTime: []string{"apparmor", "dracut-core", "systemd-boot-efi", "zstd"},
 	},
+}
+
+const (
+	cloudKernel = "linux-image-cloud-amd64"
+	fullKernel  = "linux-image-amd64"
+)
+
+// packagesOf are those of the image and of the bake, in order.
+func packagesOf(s Spec) []string {
+	d := distributions[s.Distribution]
+	packages := slices.Concat(d.runtime, d.bakeTime, s.Packages)
+	if i := slices.Index(packages, cloudKernel); i >= 0 && s.Hardware {
+		packages[i] = fullKernel
+	}
+	slices.Sort(packages)
+	return slices.Compact(packages)
 }
 
 // Distributions lists the distributions that a Spec may name.

@@ -18,11 +18,19 @@ const (
 	FormatVMDK  = "vmdk"       // stream-optimised, as vSphere and OVF take it
 	FormatVHD   = "vhd"        // fixed, as Azure takes it
 	FormatTarGz = "raw.tar.gz" // sparse GNU tar of disk.raw, as Google Cloud takes it
+	// FormatNetboot is no disk but a directory that any HTTP server can serve, for machines that start over the network:
+	// the same root, kernel and initrd with another command line.
+	FormatNetboot = "netboot"
 )
 
 // Formats are all of them.
 func Formats() []string {
-	return []string{FormatRaw, FormatQCOW2, FormatVMDK, FormatVHD, FormatTarGz}
+	return []string{FormatRaw, FormatQCOW2, FormatVMDK, FormatVHD, FormatTarGz, FormatNetboot}
+}
+
+// disksOf are the formats that are a disk.
+func disksOf(formats []string) []string {
+	return slices.DeleteFunc(slices.Clone(formats), func(f string) bool { return f == FormatNetboot })
 }
 
 const (
@@ -66,6 +74,9 @@ func (a *Assembly) Convert(ctx context.Context) error {
 		group, ctx := errgroup.WithContext(ctx)
 		for _, format := range a.spec.Formats {
 			group.Go(func() error {
+				if format == FormatNetboot {
+					return a.netbootParts(ctx)
+				}
 				if err := c.convert(ctx, format); err != nil {
 					return fmt.Errorf("cannot make the %s image: %w", format, err)
 				}

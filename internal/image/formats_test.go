@@ -90,7 +90,7 @@ func TestConvert(t *testing.T) {
 		dir := t.TempDir()
 		trialDisk(t, dir, 30, allocated) // more than the header of a sparse member has room for
 		c := trialConversion(t, dir)
-		for _, format := range Formats() {
+		for _, format := range disksOf(Formats()) {
 			if err := c.convert(t.Context(), format); err != nil {
 				t.Fatalf("%s: %v", format, err)
 			}

@@ -16,12 +16,17 @@ var initrdModules = []string{
 	"base", "dm", "fs-lib", "kernel-modules", "rootfs-block", "systemd", "systemd-initrd", "systemd-veritysetup", "udev-rules",
 }
 
-// initrdDrivers are the kernel modules: disks and buses of the hypervisors and clouds, what the
+// initrdDrivers are the kernel modules: disks and buses of the hypervisors, clouds and servers, what the
 // root stands on, and where credentials come from.
 var initrdDrivers = []string{
 	"virtio_pci", "virtio_blk", "virtio_scsi", "nvme", "sd_mod", "ahci", "hv_storvsc", "hv_vmbus", "pci-hyperv", "xen-blkfront",
-	"mptspi", "vmw_pvscsi", "dm-verity", "squashfs", "overlay", "vfat", "nls_ascii", "nls_cp437", "qemu_fw_cfg", "tpm_crb", "tpm_tis",
+	"mptspi", "vmw_pvscsi",
+	"megaraid_sas", "mpt3sas", "smartpqi", "aacraid", "hpsa", // the cloud flavour has none of these
+	"dm-verity", "loop", "squashfs", "overlay", "vfat", "nls_ascii", "nls_cp437", "qemu_fw_cfg", "tpm_crb", "tpm_tis",
 }
+
+// initrdPrograms are what a root that lies in memory needs: the disk's initrd does not call them, and is the same.
+var initrdPrograms = []string{"losetup"}
 
 // initrdConfig leaves nothing to the host that bakes. dracut.conf(5).
 const initrdConfig = `hostonly="no"
@@ -69,7 +74,7 @@ func (b *background) stop() {
 
 // initrdName is the initrd's name in the cache: what determines it is the base tree and the recipe.
 func (a *Assembly) initrdName() string {
-	return "initrd-" + digestOf([]string{a.result.BaseKey, initrdConfig, strings.Join(initrdModules, " "), strings.Join(initrdDrivers, " ")}) + ".img"
+	return "initrd-" + digestOf([]string{a.result.BaseKey, initrdConfig, strings.Join(initrdModules, " "), strings.Join(initrdDrivers, " "), strings.Join(initrdPrograms, " ")}) + ".img"
 }
 
 // startInitrd takes the initrd from the cache, or makes it in a copy of the base tree: the overlay and the
@@ -113,6 +118,7 @@ func (a *Assembly) makeInitrd(ctx context.Context) error {
 	}
 	cmd := a.box.chroot(ctx, initrdDir, "dracut", "--conf=/tmp/dracut.conf", "--confdir=/tmp/dracut.conf.d", "--kver="+release,
 		"--no-hostonly", "--modules="+strings.Join(initrdModules, " "), "--drivers="+strings.Join(initrdDrivers, " "),
+		"--install="+strings.Join(initrdPrograms, " "),
 		"--compress=zstd -3 -T0 -q", "--force", "/tmp/initrd.img")
 	cmd.Env = append(cmd.Env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", a.spec.Epoch.Unix()))
 	if err := a.box.run(cmd); err != nil {

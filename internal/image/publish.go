@@ -42,15 +42,19 @@ func (a *Assembly) stage(ctx context.Context) error {
 		return err
 	}
 	a.staged = true
-	files := make([]File, len(a.spec.Formats))
+	disks := disksOf(a.spec.Formats)
+	files := make([]File, len(disks))
 	group, ctx := errgroup.WithContext(ctx)
-	for i, format := range a.spec.Formats {
+	for i, format := range disks {
 		group.Go(func() (err error) {
 			name := diskName(format)
 			files[i], err = a.copyOut(ctx, name, filepath.Join(dir, name))
 			files[i].Format, files[i].VirtualSize = format, a.disk.size
 			return err
 		})
+	}
+	if len(disks) < len(a.spec.Formats) {
+		group.Go(func() error { return a.stageNetboot(ctx, filepath.Join(dir, FormatNetboot)) })
 	}
 	err := group.Wait()
 	if err != nil {

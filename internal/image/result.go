@@ -1,6 +1,10 @@
 package image
 
-import "time"
+import (
+	"time"
+
+	"github.com/strongroom/strongroom/internal/netboot"
+)
 
 // Result says what a bake made.
 type Result struct {
@@ -19,7 +23,8 @@ type Result struct {
 	Partitions   []Partition       `json:"partitions"`
 	Binaries     []InstalledBinary `json:"binaries"`
 	Packages     []Package         `json:"packages"`
-	Files        []File            `json:"files"` // artifacts; the manifest itself is not among them
+	Files        []File            `json:"files"`             // artifacts; the manifest itself is not among them
+	Netboot      *netboot.Manifest `json:"netboot,omitempty"` // what lies in the directory of that name, if it was asked for
 	Beside       []SideFile        `json:"beside,omitempty"`
 	Steps        []StepTime        `json:"-"` // a clock's reading is no property of the image
 	Dir          string            `json:"-"` // where Publish put the files

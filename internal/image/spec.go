@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/datadisk"
 	"github.com/strongroom/strongroom/internal/measure"
 	"github.com/strongroom/strongroom/internal/overlay"
 	"github.com/strongroom/strongroom/internal/secureboot"
@@ -25,6 +26,9 @@ type Spec struct {
 	Mirror       string   // archive URL; empty means the distribution's own
 	Snapshot     string   // YYYYMMDDTHHMMSSZ of the dated archive; empty means today's archive
 	Packages     []string // installed beside the set that the image needs
+	// Hardware asks for the kernel with the drivers of physical machines instead of the cloud flavour, which has those of
+	// hypervisors and clouds at a third of the size.
+	Hardware bool
 
 	// Profile and Parameters say what the overlay was compiled for: the manifest repeats them.
 	Profile    string
@@ -34,6 +38,7 @@ type Spec struct {
 	Binaries []Binary
 
 	Formats  []string // artifacts to keep
+	Netboot  Netboot  // for the format netboot
 	DataSize int64    // bytes of free room behind the root for the partitions of the first boot
 
 	// Epoch is the time of every file and file system of the image. The same Spec on the same
@@ -142,6 +147,17 @@ func Validate(s Spec) []error {
 		}
 		if slices.Contains(s.Formats[:i], f) {
 			bad("Formats", "%s is given twice", f)
+		}
+	}
+	if slices.Contains(s.Formats, FormatNetboot) {
+		if _, err := datadisk.ParseSelector(s.Netboot.DataDisk); err != nil {
+			bad("Netboot", "data_disk: %w", err) // the attribute of the builder's block
+		}
+		if (s.Netboot.KeyFile == "") != (s.Netboot.CertificateFile == "") {
+			bad("Netboot", "a key signs with its certificate: give both signing_key and signing_certificate, or neither")
+		}
+		if slices.Equal(s.Formats, []string{FormatNetboot}) {
+			bad("Formats", "netboot stands beside a disk: add one of %s", strings.Join(disksOf(Formats()), ", "))
 		}
 	}
 	if s.DataSize < 0 {

@@ -42,6 +42,12 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"Binaries", "not a SHA-256", func(s *Spec) { s.Binaries[0].SHA256 = "abc" }},
 		{"Formats", "no format", func(s *Spec) { s.Formats = nil }},
 		{"Formats", "known: raw, qcow2, vmdk, vhd, raw.tar.gz", func(s *Spec) { s.Formats = []string{"vdi"} }},
+		{"Formats", "beside a disk", func(s *Spec) { s.Formats, s.Netboot.DataDisk = []string{FormatNetboot}, "id:x" }},
+		{"Netboot", "which disk", func(s *Spec) { s.Formats = append(s.Formats, FormatNetboot) }},
+		{"Netboot", "signing_certificate", func(s *Spec) {
+			s.Formats = append(s.Formats, FormatNetboot)
+			s.Netboot = Netboot{DataDisk: "id:x", KeyFile: "key.pem"}
+		}},
 		{"DataSize", "negative", func(s *Spec) { s.DataSize = -1 }},
 		{"Epoch", "1980", func(s *Spec) { s.Epoch = time.Time{} }},
 		{"OutputDir", "empty", func(s *Spec) { s.OutputDir = "" }},
@@ -73,6 +79,18 @@ func TestValidateReportsAllAtOnce(t *testing.T) {
 	want := []string{"CacheDir", "Distribution", "Epoch", "Formats", "Name", "OutputDir", "Version"}
 	if !slices.Equal(fields, want) {
 		t.Errorf("an empty spec is wrong in %v, want %v", fields, want)
+	}
+}
+
+func TestHardwareHasItsDrivers(t *testing.T) {
+	for _, name := range Distributions() {
+		s := Spec{Distribution: name}
+		cloud := packagesOf(s)
+		s.Hardware = true
+		metal := packagesOf(s)
+		if !slices.Contains(cloud, cloudKernel) || slices.Contains(cloud, fullKernel) || slices.Contains(metal, cloudKernel) || !slices.Contains(metal, fullKernel) || len(cloud) != len(metal) {
+			t.Errorf("%s: %q, and for hardware %q", name, cloud, metal)
+		}
 	}
 }
 

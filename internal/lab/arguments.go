@@ -55,17 +55,26 @@ func (m *Machine) arguments() ([]string, error) {
 		"-S",         // the monitor starts the processors
 		"-chardev", "socket,id=monitor,fd=" + monitorDescriptor, "-mon", "chardev=monitor,mode=control",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + code,
-		"-drive", "if=pflash,format=raw,unit=1,file=" + escape(variables),
 		"-netdev", "stream,id=net,addr.type=fd,addr.str=" + networkDescriptor,
-		"-device", "virtio-net-pci,netdev=net,romfile=,mac=" + m.lease.MAC.String(), // no network boot
+		"-device", m.networkCard(),
 		"-device", "virtio-rng-pci",
 	}
+	if !m.config.BIOS {
+		arguments = append(arguments, "-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+code,
+			"-drive", "if=pflash,format=raw,unit=1,file="+escape(variables))
+	}
 	for i, disk := range append([]*Disk{m.config.Disk}, m.config.Extra...) {
+		if disk == nil {
+			continue
+		}
+		serial := ""
+		if disk.Serial != "" {
+			serial = ",serial=" + escape(disk.Serial)
+		}
 		// cache=unsafe: the disk is thrown away; a flush of the guest need not reach the host's disk.
 		arguments = append(arguments,
 			"-drive", fmt.Sprintf("if=none,id=disk%d,format=qcow2,cache=unsafe,discard=unmap,file=%s", i, escape(disk.Path)),
-			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,bootindex=%d", i, i))
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,bootindex=%d%s", i, i, serial))
 	}
 	if m.config.SecureBoot != nil {
 		arguments = append(arguments, "-global", "driver=cfi.pflash01,property=secure,value=on") // only the firmware writes its variables
@@ -76,6 +85,18 @@ func (m *Machine) arguments() ([]string, error) {
 	arguments = append(arguments, processorArguments(kvmUsable(), m.config.CPUs)...)
 	credentials, err := smbiosArguments(m.dir, m.config.Credentials)
 	return append(arguments, credentials...), err
+}
+
+// networkCard is that of the machine. Without a ROM no firmware starts from it but UEFI, which has a driver of its own.
+func (m *Machine) networkCard() string {
+	card := "virtio-net-pci,netdev=net,mac=" + m.lease.MAC.String()
+	if !m.config.BIOS {
+		card += ",romfile="
+	}
+	if m.config.Disk == nil {
+		card += ",bootindex=0"
+	}
+	return card
 }
 
 // escape protects the commas of a path inside a QEMU option.

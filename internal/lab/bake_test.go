@@ -58,7 +58,9 @@ func finished(t testing.TB) (dir string, manifest *image.Result) {
 	return dir, manifest
 }
 
-var plain = sync.OnceValue(func() error { return bake(context.Background(), recipe{name: "plain"}) })
+var plain = sync.OnceValue(func() error {
+	return bake(context.Background(), recipe{name: "plain", formats: []string{image.FormatRaw, image.FormatNetboot}})
+})
 
 // variant bakes an image that is as it should be but for some files. It is sealed like any
 // other: what the node finds was there when its verity tree was made.
@@ -165,8 +167,8 @@ func assemble(r recipe) (*image.Assembly, error) {
 		return nil, err
 	}
 	return image.New(image.Spec{
-		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution,
-		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, DataSize: 2 << 30,
+		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution, Hardware: r.platform == "metal",
+		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, Netboot: image.Netboot{DataDisk: "id:virtio-data"}, DataSize: 2 << 30,
 		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
 	}, testLog())
 }

@@ -17,7 +17,8 @@ import (
 // Disk is the disk of one machine: a copy-on-write layer over an image that is never written
 // to. A machine that boots twice on the same Disk finds what it left there.
 type Disk struct {
-	Path string // qcow2
+	Path   string // qcow2
+	Serial string // by which the guest finds it, as /dev/disk/by-id/virtio-SERIAL; at most 20 letters
 }
 
 // NewDisk puts a fresh layer over an image (raw, qcow2, vmdk or vhd, by its suffix) into dir. The layer
@@ -43,6 +44,17 @@ func NewDisk(ctx context.Context, dir, base string) (*Disk, error) {
 	file.Close()
 	disk := &Disk{Path: file.Name()}
 	return disk, run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", driver, disk.Path)
+}
+
+// NewEmptyDisk makes a disk of zeros in dir.
+func NewEmptyDisk(ctx context.Context, dir, serial string, bytes int64) (*Disk, error) {
+	file, err := os.CreateTemp(dir, "disk-*.qcow2")
+	if err != nil {
+		return nil, fmt.Errorf("cannot create a disk: %w", err)
+	}
+	file.Close()
+	disk := &Disk{Path: file.Name(), Serial: serial}
+	return disk, run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", disk.Path, fmt.Sprint(bytes))
 }
 
 // FlipByte inverts one byte of the disk, leaving the image below as it is.

@@ -59,7 +59,8 @@ func (s Services) orUsual() Services {
 type Config struct {
 	Name        string           // on the network; default "node-1"
 	Network     *network.Network // StartNode makes one if there is none
-	Disk        *Disk            // the machine boots from it
+	Disk        *Disk            // the machine boots from it; nil: over the network, which has to say what (network.SetBoot)
+	BIOS        bool             // firmware without UEFI, whose network card has iPXE in it
 	Extra       []*Disk          // further disks
 	TPM         *TPM             // nil: the machine has none
 	SecureBoot  *SecureBoot      // nil: the firmware starts anything

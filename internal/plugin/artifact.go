@@ -24,6 +24,7 @@ type artifact struct {
 	dir       string
 	files     []string
 	id        string // digest of the first file
+	netboot   string // directory of the netboot bundle, if there is one
 	generated map[string]any
 	labels    map[string]any
 }
@@ -51,6 +52,13 @@ func newArtifact(r image.Result, others []string, generated map[string]any) (*ar
 	}
 	for _, f := range r.Files {
 		a.files = append(a.files, filepath.Join(r.Dir, f.Name))
+	}
+	if r.Netboot != nil {
+		// Not the bundle's manifest: base names are unique, and the name is the image's.
+		a.netboot = filepath.Join(r.Dir, image.FormatNetboot)
+		for _, f := range r.Netboot.Files {
+			a.files = append(a.files, filepath.Join(a.netboot, f.Name))
+		}
 	}
 	for _, name := range others {
 		a.files = append(a.files, filepath.Join(r.Dir, name))
@@ -102,6 +110,11 @@ func (a *artifact) Destroy() error {
 			errs = append(errs, err)
 		}
 		dirs[filepath.Dir(f)] = true
+	}
+	if a.netboot != "" {
+		if err := os.Remove(filepath.Join(a.netboot, image.ManifestName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	for _, dir := range slices.Backward(slices.Sorted(maps.Keys(dirs))) { // those below first
 		if left, err := os.ReadDir(dir); err == nil && len(left) == 0 {

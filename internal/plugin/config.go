@@ -1,4 +1,4 @@
-//go:generate packer-sdc mapstructure-to-hcl2 -type Config,ServerConfig,BootTestConfig,SecureBootConfig,PCRPolicyConfig
+//go:generate packer-sdc mapstructure-to-hcl2 -type Config,ServerConfig,BootTestConfig,NetbootConfig,SecureBootConfig,PCRPolicyConfig
 
 package plugin
 
@@ -27,7 +27,7 @@ type Config struct {
 	// Packages beside those that the image needs. Each one widens what has to be trusted.
 	Packages []string `mapstructure:"packages"`
 
-	// Disk formats: `raw`, `qcow2`, `vmdk`, `vhd`, `raw.tar.gz`; see [Formats](#formats) for which platform takes
+	// Disk formats: `raw`, `qcow2`, `vmdk`, `vhd`, `raw.tar.gz`, and `netboot`, which is a directory; see [Formats](#formats) for which platform takes
 	// which. Defaults to `raw` and `qcow2`.
 	Formats []string `mapstructure:"formats"`
 	// Free room on the disk behind the root, such as `4GiB`: the first boot divides it into the
@@ -41,6 +41,9 @@ type Config struct {
 	// Where base trees are kept between bakes. Defaults to `image` in `$STRONGROOM_CACHE`, or else
 	// to `strongroom/image` in the user's cache directory.
 	CacheDirectory string `mapstructure:"cache_directory"`
+
+	// What the format `netboot` needs to know (docs/netboot.md).
+	Netboot *NetbootConfig `mapstructure:"netboot"`
 
 	// Boots the finished disk before it is published; a node that does not come up, or whose
 	// gate stays closed, fails the build. Without the block nothing is booted.
@@ -81,6 +84,17 @@ type ServerConfig struct {
 	// Its SHA-256 in hex, such as the data source `strongroom-release` gives (docs/release.md). A binary that differs
 	// fails the build. Leaving it out means trusting the file as it lies there.
 	SHA256 string `mapstructure:"sha256"`
+}
+
+// NetbootConfig is the block `netboot`.
+type NetbootConfig struct {
+	// The one disk of a machine that a node may keep its data on: `id:NAME` with a name below `/dev/disk/by-id`,
+	// `size:900GB-1TB`, or `label:NAME` of a partition. Partitions are made on it only when it is empty.
+	DataDisk string `mapstructure:"data_disk" required:"true"`
+	// An RSA key in PEM, not encrypted, with which each file is signed for iPXE's `imgverify`.
+	SigningKey string `mapstructure:"signing_key"`
+	// Its certificate in PEM, for signing code, followed by those that lead to the authority that iPXE was built to trust.
+	SigningCertificate string `mapstructure:"signing_certificate"`
 }
 
 // BootTestConfig is the block `boot_test`.

@@ -91,6 +91,7 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 			{Source: cmp.Or(c.Hostcheck, "hostcheck"), Path: hostcheckPath},
 		},
 		Formats:   mainDiskFirst(c.Formats),
+		Netboot:   c.Netboot.plan(),
 		DataSize:  dataSize,
 		Epoch:     epoch,
 		OutputDir: c.OutputDirectory,
@@ -99,6 +100,9 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 	}
 	c.checkSpec(p.spec, &wrong)
 	c.checkKeys(&wrong)
+	if c.Netboot != nil && !slices.Contains(c.Formats, image.FormatNetboot) {
+		wrong.add("netboot", "nothing is made of it: add %q to formats", image.FormatNetboot)
+	}
 	if p.boot != nil && slices.Equal(c.Formats, []string{image.FormatTarGz}) {
 		wrong.add("boot_test", "no machine boots %s alone: add raw, qcow2, vmdk or vhd to formats", image.FormatTarGz)
 	}
@@ -110,9 +114,18 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 	if wrong.err != nil {
 		return plan{}, wrong.err
 	}
+	p.spec.Hardware = stated.profile.Platform == "metal"
 	p.spec.Profile, p.spec.Parameters = stated.profile.Server+"/"+stated.profile.Platform, stated.profile.Parameters
 	p.spec.Overlay, p.baselineDigest, p.overlayDigest = stated.overlay, stated.digest, stated.overlayDigest
 	return p, nil
+}
+
+// plan is the block as the bake takes it; what a missing one lacks, the check of the spec says.
+func (c *NetbootConfig) plan() image.Netboot {
+	if c == nil {
+		return image.Netboot{}
+	}
+	return image.Netboot{DataDisk: c.DataDisk, KeyFile: c.SigningKey, CertificateFile: c.SigningCertificate}
 }
 
 // mainDiskFirst puts the raw disk first: post-processors take the first file for the image.
@@ -143,6 +156,7 @@ var attributes = map[string]string{
 	"Snapshot":     "snapshot",
 	"Packages":     "packages",
 	"Formats":      "formats",
+	"Netboot":      "netboot",
 	"DataSize":     "data_partition_size",
 	"Epoch":        "environment: SOURCE_DATE_EPOCH",
 	"OutputDir":    "output_directory",

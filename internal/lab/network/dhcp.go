@@ -75,6 +75,7 @@ func (n *Network) lease(request *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, error) {
 	} {
 		reply.UpdateOption(option)
 	}
+	reply.BootFileName = lease.boot.file(request)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for code, value := range lease.options { // the map is the lease's own

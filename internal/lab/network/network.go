@@ -54,6 +54,7 @@ type Lease struct {
 	// Under the mutex of the network.
 	options map[uint8][]byte // further DHCP options
 	offset  time.Duration    // of the clock that it is told
+	boot    Boot             // what it starts over the network
 }
 
 // New makes a segment and starts the services on it.
