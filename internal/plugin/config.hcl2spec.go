@@ -63,6 +63,7 @@ type FlatConfig struct {
 	DataPartitionSize   *string               `mapstructure:"data_partition_size" cty:"data_partition_size" hcl:"data_partition_size"`
 	OutputDirectory     *string               `mapstructure:"output_directory" cty:"output_directory" hcl:"output_directory"`
 	CacheDirectory      *string               `mapstructure:"cache_directory" cty:"cache_directory" hcl:"cache_directory"`
+	Netboot             *FlatNetbootConfig    `mapstructure:"netboot" cty:"netboot" hcl:"netboot"`
 	BootTest            *FlatBootTestConfig   `mapstructure:"boot_test" cty:"boot_test" hcl:"boot_test"`
 	SecureBoot          *FlatSecureBootConfig `mapstructure:"secure_boot" cty:"secure_boot" hcl:"secure_boot"`
 	PCRPolicy           *FlatPCRPolicyConfig  `mapstructure:"pcr_policy" cty:"pcr_policy" hcl:"pcr_policy"`
@@ -106,9 +107,37 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"data_partition_size":        &hcldec.AttrSpec{Name: "data_partition_size", Type: cty.String, Required: false},
 		"output_directory":           &hcldec.AttrSpec{Name: "output_directory", Type: cty.String, Required: false},
 		"cache_directory":            &hcldec.AttrSpec{Name: "cache_directory", Type: cty.String, Required: false},
+		"netboot":                    &hcldec.BlockSpec{TypeName: "netboot", Nested: hcldec.ObjectSpec((*FlatNetbootConfig)(nil).HCL2Spec())},
 		"boot_test":                  &hcldec.BlockSpec{TypeName: "boot_test", Nested: hcldec.ObjectSpec((*FlatBootTestConfig)(nil).HCL2Spec())},
 		"secure_boot":                &hcldec.BlockSpec{TypeName: "secure_boot", Nested: hcldec.ObjectSpec((*FlatSecureBootConfig)(nil).HCL2Spec())},
 		"pcr_policy":                 &hcldec.BlockSpec{TypeName: "pcr_policy", Nested: hcldec.ObjectSpec((*FlatPCRPolicyConfig)(nil).HCL2Spec())},
+	}
+	return s
+}
+
+// FlatNetbootConfig is an auto-generated flat version of NetbootConfig.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatNetbootConfig struct {
+	DataDisk           *string `mapstructure:"data_disk" required:"true" cty:"data_disk" hcl:"data_disk"`
+	SigningKey         *string `mapstructure:"signing_key" cty:"signing_key" hcl:"signing_key"`
+	SigningCertificate *string `mapstructure:"signing_certificate" cty:"signing_certificate" hcl:"signing_certificate"`
+}
+
+// FlatMapstructure returns a new FlatNetbootConfig.
+// FlatNetbootConfig is an auto-generated flat version of NetbootConfig.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*NetbootConfig) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatNetbootConfig)
+}
+
+// HCL2Spec returns the hcl spec of a NetbootConfig.
+// This spec is used by HCL to read the fields of NetbootConfig.
+// The decoded values from this spec will then be applied to a FlatNetbootConfig.
+func (*FlatNetbootConfig) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"data_disk":           &hcldec.AttrSpec{Name: "data_disk", Type: cty.String, Required: false},
+		"signing_key":         &hcldec.AttrSpec{Name: "signing_key", Type: cty.String, Required: false},
+		"signing_certificate": &hcldec.AttrSpec{Name: "signing_certificate", Type: cty.String, Required: false},
 	}
 	return s
 }
