@@ -35,11 +35,11 @@ func (m *Machine) arguments() ([]string, error) {
 		return nil, fmt.Errorf("cannot read the UEFI firmware: %w", err)
 	}
 	code, machine := firmwareCode, "q35,smbios-entry-point-type=64"
-	if s := m.config.SecureBoot; s != nil {
+	if m.config.SecureBoot != nil {
 		code, machine = firmwareCodeSecure, machine+",smm=on"
-		if content, err = s.variables(content); err != nil {
-			return nil, fmt.Errorf("cannot set up Secure Boot: %w", err)
-		}
+	}
+	if content, err = m.config.firmwareState(content); err != nil {
+		return nil, fmt.Errorf("cannot set up the firmware: %w", err)
 	}
 	if err := os.WriteFile(variables, content, 0o600); err != nil {
 		return nil, fmt.Errorf("cannot copy the firmware variables: %w", err)
@@ -71,10 +71,14 @@ func (m *Machine) arguments() ([]string, error) {
 		if disk.Serial != "" {
 			serial = ",serial=" + escape(disk.Serial)
 		}
+		slot := ""
+		if i == 0 && m.config.LoaderArguments != "" {
+			slot = fmt.Sprintf(",addr=%#x", diskSlot)
+		}
 		// cache=unsafe: the disk is thrown away; a flush of the guest need not reach the host's disk.
 		arguments = append(arguments,
 			"-drive", fmt.Sprintf("if=none,id=disk%d,format=qcow2,cache=unsafe,discard=unmap,file=%s", i, escape(disk.Path)),
-			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,bootindex=%d%s", i, i, serial))
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,bootindex=%d%s%s", i, i, serial, slot))
 	}
 	if m.config.SecureBoot != nil {
 		arguments = append(arguments, "-global", "driver=cfi.pflash01,property=secure,value=on") // only the firmware writes its variables
@@ -83,6 +87,9 @@ func (m *Machine) arguments() ([]string, error) {
 		arguments = append(arguments, tpmArguments()...)
 	}
 	arguments = append(arguments, processorArguments(kvmUsable(), m.config.CPUs)...)
+	for _, text := range m.config.OEMStrings {
+		arguments = append(arguments, "-smbios", "type=11,value="+escape(text))
+	}
 	credentials, err := smbiosArguments(m.dir, m.config.Credentials)
 	return append(arguments, credentials...), err
 }

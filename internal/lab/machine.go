@@ -57,23 +57,25 @@ func (s Services) orUsual() Services {
 
 // Config says what machine to start.
 type Config struct {
-	Name        string           // on the network; default "node-1"
-	Network     *network.Network // StartNode makes one if there is none
-	Disk        *Disk            // the machine boots from it; nil: over the network, which has to say what (network.SetBoot)
-	BIOS        bool             // firmware without UEFI, whose network card has iPXE in it
-	Extra       []*Disk          // further disks
-	TPM         *TPM             // nil: the machine has none
-	SecureBoot  *SecureBoot      // nil: the firmware starts anything
-	UUID        string           // firmware UUID, from which the guest derives its machine id
-	Credentials []Credential     // systemd credentials, by SMBIOS
-	MemoryMiB   int              // default 2048
-	CPUs        int              // default 2; an emulated machine has one
-	Services    Services         // the ports of the image; default the usual ones
-	Forwards    []int            // guest TCP ports to reach from the host; default SSH and the services
-	Dir         string           // made for what QEMU needs, and removed with the machine; default a temporary one
-	ConsoleLog  string           // file for the serial console; default inside Dir
-	Live        io.Writer        // what the console shows, as it comes; may be nil
-	Log         *slog.Logger
+	Name            string           // on the network; default "node-1"
+	Network         *network.Network // StartNode makes one if there is none
+	Disk            *Disk            // the machine boots from it; nil: over the network, which has to say what (network.SetBoot)
+	BIOS            bool             // firmware without UEFI, whose network card has iPXE in it
+	Extra           []*Disk          // further disks
+	TPM             *TPM             // nil: the machine has none
+	SecureBoot      *SecureBoot      // nil: the firmware starts anything
+	LoaderArguments string           // a command line by a boot entry of the firmware, as a boot loader gives one; "" for none
+	OEMStrings      []string         // SMBIOS type 11, beside the credentials
+	UUID            string           // firmware UUID, from which the guest derives its machine id
+	Credentials     []Credential     // systemd credentials, by SMBIOS
+	MemoryMiB       int              // default 2048
+	CPUs            int              // default 2; an emulated machine has one
+	Services        Services         // the ports of the image; default the usual ones
+	Forwards        []int            // guest TCP ports to reach from the host; default SSH and the services
+	Dir             string           // made for what QEMU needs, and removed with the machine; default a temporary one
+	ConsoleLog      string           // file for the serial console; default inside Dir
+	Live            io.Writer        // what the console shows, as it comes; may be nil
+	Log             *slog.Logger
 }
 
 // orUsual fills in what is not given, but for the network.

@@ -16,8 +16,6 @@ import (
 // (.esl). A machine starts what a key of DB has signed, and nothing else.
 type SecureBoot struct {
 	PK, KEK, DB, DBX []byte
-	// Boot is a boot entry before all others, as a whole EFI_LOAD_OPTION; nil: the firmware finds the disk by itself.
-	Boot []byte
 }
 
 // Firmware that can enforce Secure Boot keeps its variables behind system management mode, where the guest's kernel cannot write.
@@ -31,26 +29,58 @@ const (
 	atRuntime         = 0x04
 )
 
-// variables adds what the machine knows to an empty variable store, as firmware would after an enrolment.
-func (s *SecureBoot) variables(empty []byte) ([]byte, error) {
+// firmwareState adds to an empty variable store what firmware would have written there: after an enrolment, and when somebody has made a
+// boot entry with arguments.
+func (c Config) firmwareState(empty []byte) ([]byte, error) {
 	store, err := newVariableStore(empty)
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range []struct {
-		secureboot.Variable
-		value []byte
-	}{{secureboot.DB, s.DB}, {secureboot.DBX, s.DBX}, {secureboot.KEK, s.KEK}, {secureboot.PK, s.PK}} {
-		if len(v.value) > 0 {
-			store.add(v.Name, v.Space, secureboot.Attributes, v.value)
+	if s := c.SecureBoot; s != nil {
+		for _, v := range []struct {
+			secureboot.Variable
+			value []byte
+		}{{secureboot.DB, s.DB}, {secureboot.DBX, s.DBX}, {secureboot.KEK, s.KEK}, {secureboot.PK, s.PK}} {
+			if len(v.value) > 0 {
+				store.add(v.Name, v.Space, secureboot.Attributes, v.value)
+			}
 		}
+		store.add("SecureBootEnable", secureEnableSpace, nonVolatile, []byte{1})
 	}
-	store.add("SecureBootEnable", secureEnableSpace, nonVolatile, []byte{1})
-	if s.Boot != nil {
-		store.add("Boot0000", globalSpace, nonVolatile|atRuntime, s.Boot)
+	if c.LoaderArguments != "" {
+		store.add("Boot0000", globalSpace, nonVolatile|atRuntime, bootEntry(c.LoaderArguments))
 		store.add("BootOrder", globalSpace, nonVolatile|atRuntime, []byte{0, 0})
 	}
 	return store.bytes()
+}
+
+// diskSlot is where the first disk is on the PCI bus, for the boot entry to find it.
+const diskSlot = 0x10
+
+// bootEntry is an EFI_LOAD_OPTION: the fallback program of the first disk, with arguments.
+func bootEntry(arguments string) []byte {
+	const active = 1
+	node := func(kind, sub byte, content []byte) []byte {
+		return append(binary.LittleEndian.AppendUint16([]byte{kind, sub}, uint16(4+len(content))), content...)
+	}
+	path := bytes.Join([][]byte{
+		node(2, 1, []byte{0xd0, 0x41, 0x03, 0x0a, 0, 0, 0, 0}), // PciRoot(0)
+		node(1, 1, []byte{0, diskSlot}),
+		node(4, 4, wide("\\EFI\\BOOT\\BOOTX64.EFI")),
+		node(0x7f, 0xff, nil),
+	}, nil)
+	b := binary.LittleEndian.AppendUint32(nil, active)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(path)))
+	return bytes.Join([][]byte{b, wide("entry of a stranger"), path, wide(arguments)}, nil)
+}
+
+// wide is a text as UEFI has it, with the zero that ends it.
+func wide(text string) []byte {
+	var b []byte
+	for _, unit := range utf16.Encode([]rune(text + "\x00")) {
+		b = binary.LittleEndian.AppendUint16(b, unit)
+	}
+	return b
 }
 
 // variableStore is the flash in which OVMF keeps its variables: a firmware volume with one authenticated variable store
@@ -86,19 +116,16 @@ func newVariableStore(flash []byte) (*variableStore, error) {
 
 func (s *variableStore) add(name, space string, attributes uint32, value []byte) {
 	const startID, stateAdded = 0x55aa, 0x3f
-	text := utf16.Encode([]rune(name + "\x00"))
+	text := wide(name)
 	b := binary.LittleEndian.AppendUint16(nil, startID)
 	b = append(b, stateAdded, 0)
 	b = binary.LittleEndian.AppendUint32(b, attributes)
 	b = append(b, make([]byte, 8+16)...) // count and time of the last write: any update is a later one
 	b = binary.LittleEndian.AppendUint32(b, 0)
-	b = binary.LittleEndian.AppendUint32(b, uint32(2*len(text)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(text)))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
 	b = append(b, guidBytes(uuid.MustParse(space))...)
-	for _, unit := range text {
-		b = binary.LittleEndian.AppendUint16(b, unit)
-	}
-	b = append(b, value...)
+	b = append(append(b, text...), value...)
 	if s.at+len(b) <= s.end {
 		copy(s.flash[s.at:], b)
 	}

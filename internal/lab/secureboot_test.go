@@ -27,7 +27,7 @@ func TestVariableStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := trusting(t)
-	flash, err := s.variables(empty)
+	flash, err := Config{SecureBoot: s, LoaderArguments: "init=/bin/sh"}.firmwareState(empty)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,12 +38,12 @@ func TestVariableStore(t *testing.T) {
 		t.Errorf("the list is there %d times, want 3", n)
 	}
 	for name, content := range map[string][]byte{"empty file": nil, "no volume": make([]byte, 4096), "used": flash} {
-		if _, err := s.variables(content); err == nil {
+		if _, err := (Config{SecureBoot: s}).firmwareState(content); err == nil {
 			t.Errorf("%s: taken for an empty store", name)
 		}
 	}
 	s.DBX = make([]byte, len(empty))
-	if _, err := s.variables(empty); err == nil || !strings.Contains(err.Error(), "bytes more") {
+	if _, err := (Config{SecureBoot: s}).firmwareState(empty); err == nil || !strings.Contains(err.Error(), "bytes more") {
 		t.Errorf("a list that is larger than the store: %v", err)
 	}
 }
@@ -55,9 +55,9 @@ func FuzzVariableStore(f *testing.F) {
 	}
 	f.Add(empty[:1024])
 	f.Add(empty[:100])
-	s := &SecureBoot{PK: []byte("pk"), DB: []byte("db")}
+	c := Config{SecureBoot: &SecureBoot{PK: []byte("pk"), DB: []byte("db")}, LoaderArguments: "quiet"}
 	f.Fuzz(func(t *testing.T, flash []byte) {
-		if out, err := s.variables(flash); err == nil && len(out) != len(flash) {
+		if out, err := c.firmwareState(flash); err == nil && len(out) != len(flash) {
 			t.Error("the flash has changed its size")
 		}
 	})

@@ -44,6 +44,9 @@ type Kernel struct {
 	// PCR4Open is that of firmware that starts anything: the boot stub then lets it load the kernel inside, and it measures
 	// that too. Under Secure Boot the stub vouches for the kernel itself.
 	PCR4Open Digest `json:"pcr4_secure_boot_off,omitzero"`
+	// PCR12 is what a boot leaves there to which nobody has added anything: zeros. A command line of a loader, arguments by SMBIOS, addons
+	// and credentials on the EFI system partition are measured there and nowhere else, so who trusts PCR 11 asks for this too.
+	PCR12 Digest `json:"pcr12"`
 	// Firmware has the values that depend on the machine, for each firmware that the bake was told of.
 	Firmware []FirmwareValue `json:"firmware,omitempty"`
 }
