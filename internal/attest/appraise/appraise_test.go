@@ -138,6 +138,14 @@ func TestJudge(t *testing.T) {
 			kernels := s.want.Measurements.Kernels
 			kernels[0].PCR4, kernels[1].PCR4 = kernels[1].PCR4, kernels[0].PCR4
 		}, "pcr 4"},
+		"a command line of a loader's": {func(t *testing.T, s *scene) {
+			attesttest.Extend(t, s.tpm, 12, sha256.Sum256([]byte("init=/bin/sh")))
+			s.quote(t)
+		}, "pcr 12"},
+		"without Secure Boot": {func(_ *testing.T, s *scene) {
+			k := &s.want.Measurements.Kernels[1]
+			k.PCR4, k.PCR4Open, k.Firmware = measure.Digest{7}, k.PCR4, nil
+		}, ""},
 		"other keys":     {func(_ *testing.T, s *scene) { s.want.Measurements.Kernels[1].Firmware[0].PCR7 = measure.Digest{9} }, "pcr 7"},
 		"other firmware": {func(_ *testing.T, s *scene) { s.want.PCRs[0] = measure.Digest{9} }, "pcr 0"},
 		"a register edited": {func(_ *testing.T, s *scene) {

@@ -14,6 +14,7 @@ const (
 	pcrLoader     = 4
 	pcrSecureBoot = 7
 	pcrKernel     = 11
+	pcrAdded      = 12 // what a loader, the machine or the ESP has added to the image: its command line is not in 11 then
 )
 
 // judgePCRs compares with the kernel of the image that fits best, and says which that is. All of its registers must fit: a
@@ -55,9 +56,12 @@ func (r *Result) judgePCRs(got map[int]measure.Digest, want Expectation) {
 // judgeKernel compares the registers that a kernel determines, but for those that are expected by name.
 func judgeKernel(k measure.Kernel, got, named map[int]measure.Digest) (checks []Check, phase string) {
 	wants := map[int][]measure.Digest{}
-	if !k.PCR4.IsZero() {
-		wants[pcrLoader] = append(wants[pcrLoader], k.PCR4)
+	for _, value := range []measure.Digest{k.PCR4, k.PCR4Open} { // whether Secure Boot is on, PCR 7 says
+		if !value.IsZero() {
+			wants[pcrLoader] = append(wants[pcrLoader], value)
+		}
 	}
+	wants[pcrAdded] = []measure.Digest{k.PCR12}
 	for _, f := range k.Firmware {
 		if !f.PCR7.IsZero() {
 			wants[pcrSecureBoot] = append(wants[pcrSecureBoot], f.PCR7)
