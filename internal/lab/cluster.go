@@ -36,7 +36,9 @@ type ClusterOptions struct {
 	Prepare func(name string, given []Credential) ([]Credential, error) `json:"-"`
 	// Disks names other images for some nodes, by name: any that NewDisk takes.
 	Disks map[string]string
-	Log   *slog.Logger `json:"-"`
+	// Netboot says what nodes start over the network instead, by name; each has an empty disk with the serial number "data".
+	Netboot map[string]network.Boot `json:"-"`
+	Log     *slog.Logger            `json:"-"`
 }
 
 // Seals that a cluster of the lab can have.

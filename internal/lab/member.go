@@ -100,7 +100,11 @@ func (m *member) start(ctx context.Context) error {
 		if other := c.options.Disks[m.name]; other != "" {
 			image = other
 		}
-		disk, err := NewDisk(ctx, m.dir, image)
+		newDisk := func() (*Disk, error) { return NewDisk(ctx, m.dir, image) }
+		if _, netboot := c.options.Netboot[m.name]; netboot {
+			newDisk = func() (*Disk, error) { return NewEmptyDisk(ctx, m.dir, "data", 4<<30) }
+		}
+		disk, err := newDisk()
 		if err != nil {
 			return err
 		}
@@ -110,8 +114,13 @@ func (m *member) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	disk, extra := m.disk, []*Disk(nil)
+	if boot, netboot := c.options.Netboot[m.name]; netboot {
+		c.network.SetBoot(m.lease, boot)
+		disk, extra = nil, []*Disk{m.disk}
+	}
 	machine, err := Start(c.ctx, Config{
-		Name: m.name, Network: c.network, Disk: m.disk, UUID: m.uuid, Credentials: given,
+		Name: m.name, Network: c.network, Disk: disk, Extra: extra, UUID: m.uuid, Credentials: given,
 		MemoryMiB: c.options.MemoryMiB, CPUs: c.options.CPUs, Services: c.services,
 		Dir: filepath.Join(m.dir, "machine"), ConsoleLog: m.consoleLog(), Log: c.options.Log,
 	})

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/lab/network"
 	"github.com/strongroom/strongroom/internal/netboot"
 )
 
@@ -25,7 +26,7 @@ import (
 func TestBootNetbootBIOS(t *testing.T) {
 	t.Parallel()
 	dir, m := bundleOf(t)
-	config := Config{Network: netSegment(t, dir, m, nil), BIOS: true, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}}
+	config := Config{Network: netSegment(t, dir, m, debianIPXE(t), nil), BIOS: true, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}}
 	node := start(t, config)
 	first := verdictOf(t, node)
 	if first.Verdict != check.Pass || first.Host.RootHash != m.RootHash {
@@ -107,24 +108,30 @@ func TestBootNetbootRefuses(t *testing.T) {
 				uki := c.change
 				change = func(h http.Handler) http.Handler { return script(uki(h)) }
 			}
-			node := start(t, Config{Network: netSegment(t, dir, m, change), BIOS: c.bios, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
-			ctx, cancel := context.WithTimeout(t.Context(), refusalTimeout)
-			defer cancel()
-			for {
-				if _, _, err := node.Get(ctx, PortTelemetry, "/livez"); err == nil {
-					t.Fatal("the node came up on what was not baked")
-				}
-				select {
-				case <-ctx.Done():
-					t.Logf("it has not come up in %s: %s", refusalTimeout, node.LastLine())
-					return
-				case <-node.Done():
-					t.Logf("it went down after %.0f s", node.Uptime().Seconds())
-					return
-				case <-time.After(pollInterval):
-				}
-			}
+			node := start(t, Config{Network: netSegment(t, dir, m, debianIPXE(t), change), BIOS: c.bios, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
+			requireNoNode(t, node)
 		})
+	}
+}
+
+// requireNoNode watches a machine for as long as a node would take to come up.
+func requireNoNode(t *testing.T, node *Node) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), refusalTimeout)
+	defer cancel()
+	for {
+		if _, _, err := node.Get(ctx, PortTelemetry, "/livez"); err == nil {
+			t.Fatal("the node came up on what was not baked")
+		}
+		select {
+		case <-ctx.Done():
+			t.Logf("it has not come up in %s: %s", refusalTimeout, node.LastLine())
+			return
+		case <-node.Done():
+			t.Logf("it went down after %.0f s", node.Uptime().Seconds())
+			return
+		case <-time.After(pollInterval):
+		}
 	}
 }
 
@@ -146,8 +153,8 @@ func TestBootNetbootForeignDisk(t *testing.T) {
 	disk := newDisk(t, base)
 	disk.Serial = "data"
 	before := digestOf(t, disk)
-	node := start(t, Config{Network: netSegment(t, dir, m, nil), UUID: NewUUID(), Extra: []*Disk{disk}})
-	awaitShown(t, node, bootTimeout, "the data disk: /dev/vda is not touched: it holds data: ext4", "data-partitions-own")
+	node := start(t, Config{Network: netSegment(t, dir, m, debianIPXE(t), nil), UUID: NewUUID(), Extra: []*Disk{disk}})
+	awaitShown(t, node, bootTimeout, "the data disk: /dev/vda is not touched: it holds data: ext4", "Dependency failed for \x1b[0;1;39mvault.service")
 	if ports, err := node.Scan(t.Context(), []int{PortAPI, PortRaft}); err != nil || len(ports.Open) > 0 {
 		t.Errorf("open ports %+v, error %v: a server runs", ports, err)
 	}
@@ -175,4 +182,16 @@ func digestOf(t *testing.T, disk *Disk) string {
 		t.Fatal(err)
 	}
 	return fmt.Sprintf("%x", hash.Sum(nil))
+}
+
+// TestClusterNetbooted has a node that started over the network join one that started from its disk: the same root under both.
+func TestClusterNetbooted(t *testing.T) {
+	dir, m := bundleOf(t)
+	c := newCluster(t, ClusterOptions{
+		Nodes: 2, MemoryMiB: 2048,
+		Netboot: map[string]network.Boot{"node-2": {UEFI: "snponly.efi", Script: "http://host.lab/" + netboot.ScriptName}},
+	})
+	serveBundle(t, c.Network(), dir, m, debianIPXE(t), nil)
+	ctx := bringUp(t, c)
+	requireReady(t, ctx, c, "node-1", "node-2")
 }

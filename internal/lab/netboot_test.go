@@ -4,6 +4,7 @@ package lab
 
 import (
 	"context"
+	"io/fs"
 	"net/http"
 	"net/netip"
 	"os"
@@ -40,14 +41,37 @@ func bundleOf(t testing.TB) (dir string, m netboot.Manifest) {
 	return dir, m
 }
 
-// netSegment is a network whose server has a bundle, over HTTP; change may answer in its place. Firmware gets Debian's iPXE by TFTP.
-func netSegment(t testing.TB, dir string, m netboot.Manifest, change func(http.Handler) http.Handler) *network.Network {
+// ipxeDir is where Debian's package has its programs.
+const ipxeDir = "/usr/lib/ipxe"
+
+func debianIPXE(t testing.TB) fs.FS {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(ipxeDir, "snponly.efi")); err != nil {
+		t.Fatalf("%v: install what is missing with `make deps`", err)
+	}
+	return os.DirFS(ipxeDir)
+}
+
+// netSegment is a network whose server has a bundle, over HTTP; change may answer in its place. Firmware gets iPXE by TFTP.
+func netSegment(t testing.TB, dir string, m netboot.Manifest, ipxe fs.FS, change func(http.Handler) http.Handler) *network.Network {
 	t.Helper()
 	segment, err := network.New(testLog())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { segment.Close() })
+	serveBundle(t, segment, dir, m, ipxe, change)
+	lease, err := segment.Lease("node-1", PortAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment.SetBoot(lease, network.Boot{UEFI: "snponly.efi", BIOS: "undionly.kpxe", Script: "http://host.lab/" + netboot.ScriptName})
+	return segment
+}
+
+// serveBundle puts a bundle and iPXE onto a network.
+func serveBundle(t testing.TB, segment *network.Network, dir string, m netboot.Manifest, ipxe fs.FS, change func(http.Handler) http.Handler) {
+	t.Helper()
 	bundle, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -64,19 +88,9 @@ func netSegment(t testing.TB, dir string, m netboot.Manifest, change func(http.H
 	server := &http.Server{Handler: handler}
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
-	const ipxe = "/usr/lib/ipxe"
-	if _, err := os.Stat(filepath.Join(ipxe, "snponly.efi")); err != nil {
-		t.Fatalf("%v: install what is missing with `make deps`", err)
-	}
-	if err := segment.ServeFiles(os.DirFS(ipxe)); err != nil {
+	if err := segment.ServeFiles(ipxe); err != nil {
 		t.Fatal(err)
 	}
-	lease, err := segment.Lease("node-1", PortAPI)
-	if err != nil {
-		t.Fatal(err)
-	}
-	segment.SetBoot(lease, network.Boot{UEFI: "snponly.efi", BIOS: "undionly.kpxe", Script: "http://host.lab/" + netboot.ScriptName})
-	return segment
 }
 
 // awaitShown waits until the console has shown each text.
@@ -114,7 +128,7 @@ func TestBootNetboot(t *testing.T) {
 	t.Parallel()
 	dir, m := bundleOf(t)
 	_, manifest := finished(t)
-	node := start(t, Config{Network: netSegment(t, dir, m, nil), UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
+	node := start(t, Config{Network: netSegment(t, dir, m, debianIPXE(t), nil), UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
 	document := verdictOf(t, node)
 	if document.Verdict != check.Pass {
 		t.Errorf("%v", &VerdictError{document})

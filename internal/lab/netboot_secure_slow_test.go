@@ -1,0 +1,82 @@
+//go:build boot && slow
+
+package lab
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/netboot"
+	"github.com/strongroom/strongroom/internal/secureboot"
+	"github.com/strongroom/strongroom/internal/secureboot/secureboottest"
+)
+
+// TestBootNetbootSecureBoot starts over a network whose script has another command line, with a firmware that enforces Secure
+// Boot. The signed unified kernel image keeps to its own; an unsigned one does not start.
+func TestBootNetbootSecureBoot(t *testing.T) {
+	t.Parallel()
+	dir, m := bundleOf(t)
+	key := secureboottest.Key(t, 2048)
+	id, err := secureboot.New(key, secureboottest.Certificate(t, key), secureboottest.Epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(path string) []byte {
+		program, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var signed bytes.Buffer
+		if err := id.SignProgram(&signed, bytes.NewReader(program)); err != nil {
+			t.Fatal(err)
+		}
+		return signed.Bytes()
+	}
+	var uki string
+	for _, f := range m.Files {
+		if f.Role == netboot.UnifiedKernel {
+			uki = f.Name
+		}
+	}
+	script, err := os.ReadFile(filepath.Join(dir, netboot.ScriptName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	weaker := strings.ReplaceAll(string(script), m.CommandLine, "console=ttyS0 init=/bin/sh root=/dev/vda systemd.unit=rescue.target")
+	if weaker == string(script) {
+		t.Fatal("the script has no command line")
+	}
+	files := fstest.MapFS{"snponly.efi": {Data: sign(filepath.Join(ipxeDir, "snponly.efi"))}}
+	with := func(answers map[string][]byte) func(http.Handler) http.Handler {
+		return func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if answer, ok := answers[r.URL.Path]; ok {
+					http.ServeContent(w, r, r.URL.Path, time.Time{}, bytes.NewReader(answer))
+					return
+				}
+				h.ServeHTTP(w, r)
+			})
+		}
+	}
+	list := id.SignatureList()
+	firmware := &SecureBoot{PK: list, KEK: list, DB: list}
+	t.Run("signed", func(t *testing.T) {
+		change := with(map[string][]byte{"/" + netboot.ScriptName: []byte(weaker), "/" + uki: sign(filepath.Join(dir, uki))})
+		node := start(t, Config{Network: netSegment(t, dir, m, files, change), SecureBoot: firmware, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
+		document := verdictOf(t, node)
+		if document.Verdict != check.Pass || document.Host.RootHash != m.RootHash {
+			t.Errorf("root hash %s, %v", document.Host.RootHash, &VerdictError{document})
+		}
+	})
+	t.Run("unsigned", func(t *testing.T) {
+		node := start(t, Config{Network: netSegment(t, dir, m, files, nil), SecureBoot: firmware, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
+		requireNoNode(t, node)
+	})
+}
