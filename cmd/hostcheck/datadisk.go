@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +101,9 @@ func judgeDataDisk(s datadisk.Selector) error {
 	if device != looked {
 		return errors.New("the disks have changed their names meanwhile")
 	}
-	text := []byte(fmt.Sprintf("STRONGROOM_REPART=\"%s\"\n", datadisk.RepartArguments(verdict, device)))
-	fmt.Fprintf(os.Stderr, "hostcheck: the data disk is %s (%s): %s\n", device, s, bytes.TrimSpace(text))
-	return os.WriteFile(filepath.Join(dataDiskDir, "repart"), text, 0o600)
+	arguments := datadisk.RepartArguments(verdict, device)
+	fmt.Fprintf(os.Stderr, "hostcheck: the data disk is %s (%s): systemd-repart %s\n", device, s, arguments)
+	// The second is for units that make further partitions, when the first has made the table.
+	text := fmt.Sprintf("STRONGROOM_REPART=\"%s\"\nSTRONGROOM_DATA_DISK=%s\n", arguments, device)
+	return os.WriteFile(filepath.Join(dataDiskDir, "repart"), []byte(text), 0o600)
 }
