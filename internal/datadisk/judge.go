@@ -157,7 +157,7 @@ func beginsWithZeros(path string) (bool, error) {
 }
 
 // RepartArguments are those with which systemd-repart works on a disk: its own refusal is one more look, by another
-// library.
+// library. It is about partition tables alone: a disk with a bare file system is empty to --empty=require.
 func RepartArguments(v Verdict, device string) string {
 	switch v {
 	case Empty:
