@@ -72,6 +72,7 @@ func serve(args []string) error {
 	set.RegisterProvisioner("harden", &builder.Provisioner{Catalogue: hardening.Load})
 	set.RegisterDatasource("release", &builder.Datasource{})
 	set.RegisterPostProcessor("launch-template", &builder.LaunchTemplate{})
+	set.RegisterPostProcessor("metal", &builder.Metal{Catalogue: hardening.Load})
 	return set.RunCommand(args...)
 }
 
@@ -112,7 +113,7 @@ one. Both render the same catalogue: the same profile gives the same bytes every
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("imagebuild {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
-	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand(), newLabCommand(), newNetbootCommand(), newReportCommand(), newVerifyAttestCommand())
+	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand(), newLabCommand(), newNetbootCommand(), newReportCommand(), newMetalCommand(), newVerifyAttestCommand())
 	return root
 }
 

@@ -26,6 +26,7 @@ var foreign = map[string]string{"qemu": "", "amazon": "packer-plugin-amazon", "g
 
 // values are those of variables whose text has a shape.
 var values = map[string]string{
+	"url": "https://srv.example/node", "disk": "/dev/disk/by-id/ata-DISK",
 	"project": "my-project", "subscription_id": "00000000-0000-0000-0000-000000000001",
 	"subnet_id": "/subscriptions/s/resourceGroups/net/providers/Microsoft.Network/virtualNetworks/v/subnets/s",
 }
