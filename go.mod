@@ -59,6 +59,7 @@ require (
 	golang.org/x/term v0.47.0
 	google.golang.org/api v0.230.0
 	gvisor.dev/gvisor v0.0.0-20250503011706-39ed1f5ac29c
+	mvdan.cc/sh/v3 v3.14.1
 )
 
 require (
@@ -190,5 +191,4 @@ require (
 	google.golang.org/grpc v1.79.3 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
-	mvdan.cc/sh/v3 v3.14.1 // indirect
 )
