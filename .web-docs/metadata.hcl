@@ -28,4 +28,9 @@ integration {
     name = "Strongroom launch template"
     slug = "launch-template"
   }
+  component {
+    type = "post-processor"
+    name = "Strongroom metal"
+    slug = "metal"
+  }
 }

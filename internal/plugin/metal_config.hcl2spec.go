@@ -18,6 +18,16 @@ type FlatMetalConfig struct {
 	PackerOnError       *string                 `mapstructure:"packer_on_error" cty:"packer_on_error" hcl:"packer_on_error"`
 	PackerUserVars      map[string]string       `mapstructure:"packer_user_variables" cty:"packer_user_variables" hcl:"packer_user_variables"`
 	PackerSensitiveVars []string                `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
+	ImageVersion        *string                 `mapstructure:"image_version" required:"true" cty:"image_version" hcl:"image_version"`
+	ImageName           *string                 `mapstructure:"image_name" cty:"image_name" hcl:"image_name"`
+	Vault               *FlatServerConfig       `mapstructure:"vault" cty:"vault" hcl:"vault"`
+	OpenBao             *FlatServerConfig       `mapstructure:"openbao" cty:"openbao" hcl:"openbao"`
+	Profile             *string                 `mapstructure:"profile" cty:"profile" hcl:"profile"`
+	Parameters          map[string]string       `mapstructure:"parameters" cty:"parameters" hcl:"parameters"`
+	NodeConfigCA        *string                 `mapstructure:"node_config_ca" cty:"node_config_ca" hcl:"node_config_ca"`
+	SiteControls        []string                `mapstructure:"site_controls" cty:"site_controls" hcl:"site_controls"`
+	Waivers             *string                 `mapstructure:"waivers" cty:"waivers" hcl:"waivers"`
+	Hostcheck           *string                 `mapstructure:"hostcheck" cty:"hostcheck" hcl:"hostcheck"`
 	Distribution        *string                 `mapstructure:"distribution" required:"true" cty:"distribution" hcl:"distribution"`
 	URL                 *string                 `mapstructure:"url" required:"true" cty:"url" hcl:"url"`
 	Disk                *string                 `mapstructure:"disk" required:"true" cty:"disk" hcl:"disk"`
@@ -49,6 +59,16 @@ func (*FlatMetalConfig) HCL2Spec() map[string]hcldec.Spec {
 		"packer_on_error":            &hcldec.AttrSpec{Name: "packer_on_error", Type: cty.String, Required: false},
 		"packer_user_variables":      &hcldec.AttrSpec{Name: "packer_user_variables", Type: cty.Map(cty.String), Required: false},
 		"packer_sensitive_variables": &hcldec.AttrSpec{Name: "packer_sensitive_variables", Type: cty.List(cty.String), Required: false},
+		"image_version":              &hcldec.AttrSpec{Name: "image_version", Type: cty.String, Required: false},
+		"image_name":                 &hcldec.AttrSpec{Name: "image_name", Type: cty.String, Required: false},
+		"vault":                      &hcldec.BlockSpec{TypeName: "vault", Nested: hcldec.ObjectSpec((*FlatServerConfig)(nil).HCL2Spec())},
+		"openbao":                    &hcldec.BlockSpec{TypeName: "openbao", Nested: hcldec.ObjectSpec((*FlatServerConfig)(nil).HCL2Spec())},
+		"profile":                    &hcldec.AttrSpec{Name: "profile", Type: cty.String, Required: false},
+		"parameters":                 &hcldec.AttrSpec{Name: "parameters", Type: cty.Map(cty.String), Required: false},
+		"node_config_ca":             &hcldec.AttrSpec{Name: "node_config_ca", Type: cty.String, Required: false},
+		"site_controls":              &hcldec.AttrSpec{Name: "site_controls", Type: cty.List(cty.String), Required: false},
+		"waivers":                    &hcldec.AttrSpec{Name: "waivers", Type: cty.String, Required: false},
+		"hostcheck":                  &hcldec.AttrSpec{Name: "hostcheck", Type: cty.String, Required: false},
 		"distribution":               &hcldec.AttrSpec{Name: "distribution", Type: cty.String, Required: false},
 		"url":                        &hcldec.AttrSpec{Name: "url", Type: cty.String, Required: false},
 		"disk":                       &hcldec.AttrSpec{Name: "disk", Type: cty.String, Required: false},
