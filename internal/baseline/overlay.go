@@ -19,9 +19,22 @@ type staticFile struct {
 	content []byte
 }
 
+// dataWords say how the data partitions of a profile lie on the disk: encrypted, or in the clear.
+var dataWords = []string{"encrypted", "clear"}
+
+func dataWord(p control.Profile) string {
+	if p.Parameters[DataEncryption] == "tpm" {
+		return dataWords[0]
+	}
+	return dataWords[1]
+}
+
+// DataEncryption is the parameter that says whether the data partitions are encrypted: "tpm" or "none".
+const DataEncryption = "data_encryption"
+
 // readStatic lists what the units tree has for one profile. A file's path below that tree is its path on
-// the host, but for leading directories that are named after a server, a layout or a family of distributions: what lies in
-// them is for profiles of that name alone, and its path begins below. Symlinks cannot be embedded, so a file named X.symlink
+// the host, but for leading directories that are named after a server, a layout, a family of distributions or a word of dataWords: what
+// lies in them is for profiles of that name alone, and its path begins below. Symlinks cannot be embedded, so a file named X.symlink
 // holds the target of a link named X.
 func readStatic(units fs.FS, p control.Profile) ([]staticFile, error) {
 	if units == nil {
@@ -31,8 +44,8 @@ func readStatic(units fs.FS, p control.Profile) ([]staticFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	selectors := slices.Concat(Servers, Layouts, distribution.Families)
-	ours := []string{p.Server, p.Layout, string(d.Family)}
+	selectors := slices.Concat(Servers, Layouts, distribution.Families, dataWords)
+	ours := []string{p.Server, p.Layout, string(d.Family), dataWord(p)}
 	var out []staticFile
 	err = fs.WalkDir(units, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(p, ".go") {

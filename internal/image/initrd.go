@@ -13,8 +13,13 @@ import (
 // initrdModules are the dracut modules of an initrd that does one thing: find the disk, set up
 // dm-verity and switch to the root that systemd.verity names. No shell to fall into.
 var initrdModules = []string{
-	"base", "dm", "fs-lib", "kernel-modules", "rootfs-block", "systemd", "systemd-initrd", "systemd-veritysetup", "udev-rules",
+	"base", "dm", "fs-lib", "kernel-modules", "rootfs-block", "systemd", "systemd-initrd", "systemd-pcrphase", "systemd-veritysetup", "udev-rules",
 }
+
+// initrdLibraries are what systemd opens (dlopen) to measure the phases of the boot into the TPM. dracut does not see that they are
+// needed; a distribution that does not have them measures no phases.
+const initrdLibraries = "/usr/lib/x86_64-linux-gnu/libtss2-esys.so.0 /usr/lib/x86_64-linux-gnu/libtss2-rc.so.0 " +
+	"/usr/lib/x86_64-linux-gnu/libtss2-mu.so.0 /usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0"
 
 // initrdDrivers are the kernel modules: disks and buses of the hypervisors, clouds and servers, what the
 // root stands on, and where credentials come from.
@@ -74,7 +79,7 @@ func (b *background) stop() {
 
 // initrdName is the initrd's name in the cache: what determines it is the base tree and the recipe.
 func (a *Assembly) initrdName() string {
-	return "initrd-" + digestOf([]string{a.result.BaseKey, initrdConfig, strings.Join(initrdModules, " "), strings.Join(initrdDrivers, " "), strings.Join(initrdPrograms, " ")}) + ".img"
+	return "initrd-" + digestOf([]string{a.result.BaseKey, initrdConfig, initrdLibraries, strings.Join(initrdModules, " "), strings.Join(initrdDrivers, " "), strings.Join(initrdPrograms, " ")}) + ".img"
 }
 
 // startInitrd takes the initrd from the cache, or makes it in a copy of the base tree: the overlay and the
@@ -119,7 +124,7 @@ func (a *Assembly) makeInitrd(ctx context.Context) error {
 	cmd := a.box.chroot(ctx, initrdDir, "dracut", "--conf=/tmp/dracut.conf", "--confdir=/tmp/dracut.conf.d", "--kver="+release,
 		"--no-hostonly", "--modules="+strings.Join(initrdModules, " "), "--drivers="+strings.Join(initrdDrivers, " "),
 		"--install="+strings.Join(initrdPrograms, " "),
-		"--compress=zstd -3 -T0 -q", "--force", "/tmp/initrd.img")
+		"--install-optional="+initrdLibraries, "--compress=zstd -3 -T0 -q", "--force", "/tmp/initrd.img")
 	cmd.Env = append(cmd.Env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", a.spec.Epoch.Unix()))
 	if err := a.box.run(cmd); err != nil {
 		return err

@@ -43,6 +43,7 @@ func check(spec fileSpec, at locator, image Image, wrong *Mistakes) *Config {
 		TLS:         spec.TLS.check(at, wrong),
 		Auth:        spec.Auth.check(at, wrong),
 		Telemetry:   spec.Telemetry.check(at, wrong),
+		Recovery:    spec.Recovery.check(at, wrong),
 		Audit:       checkAudit(at, wrong),
 		Firewall:    spec.Firewall.check(at, wrong),
 	}

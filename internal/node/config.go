@@ -20,6 +20,7 @@ type Config struct {
 	TLS         TLSReferences
 	Auth        *Auth // nil: the credential strongroom.agent.token, if there is one
 	Telemetry   TelemetryConfig
+	Recovery    Recovery
 	Audit       []AuditDevice // in the order of the file
 	Firewall    Firewall
 }
@@ -40,6 +41,7 @@ type fileSpec struct {
 	TLS         *tlsSpec       `hcl:"tls,block"`
 	Auth        *authSpec      `hcl:"auth,block"`
 	Telemetry   *telemetrySpec `hcl:"telemetry,block"`
+	Recovery    *recoverySpec  `hcl:"recovery,block"`
 	Audit       []auditSpec    `hcl:"audit,block"`
 	Firewall    firewallSpec   `hcl:"firewall,block"`
 }

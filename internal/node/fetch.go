@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -52,7 +54,7 @@ func (f Fetcher) HTTPS(ctx context.Context, rawURL string, roots *x509.CertPool,
 	}
 	ctx, cancel := withDeadline(ctx, 30*time.Second)
 	defer cancel()
-	body, err := f.https(ctx, u, roots, limit)
+	body, err := f.https(ctx, exchange{url: u, limit: limit}, roots, http.StatusOK)
 	if err != nil {
 		return nil, fmt.Errorf("cannot fetch %s: %w", shown(u), err)
 	}
@@ -87,10 +89,11 @@ func shown(u *url.URL) string {
 	return s.String()
 }
 
-func (f Fetcher) https(ctx context.Context, u *url.URL, roots *x509.CertPool, limit int64) ([]byte, error) {
+// https sends a request until there is an answer of one of the statuses, and gives its body.
+func (f Fetcher) https(ctx context.Context, x exchange, roots *x509.CertPool, good ...int) ([]byte, error) {
 	var body []byte
 	err := f.untilAnswered(ctx, func(ctx context.Context) error {
-		addresses, err := f.lookup(ctx, u.Hostname())
+		addresses, err := f.lookup(ctx, x.url.Hostname())
 		if err != nil {
 			return passing{err}
 		}
@@ -105,14 +108,13 @@ func (f Fetcher) https(ctx context.Context, u *url.URL, roots *x509.CertPool, li
 				}
 			}()
 		}
-		a, err := f.ask(ctx, exchange{
-			url: u, limit: limit, addresses: addresses,
-			tls: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ServerName: u.Hostname(), Certificates: f.Certificates},
-		})
+		x.addresses = addresses
+		x.tls = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ServerName: x.url.Hostname(), Certificates: f.Certificates}
+		a, err := f.ask(ctx, x)
 		if err != nil {
 			return trustError(err)
 		}
-		if a.status != http.StatusOK {
+		if !slices.Contains(good, a.status) {
 			return a.refusal()
 		}
 		body = a.body
@@ -138,6 +140,7 @@ func (f Fetcher) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 // exchange is one request.
 type exchange struct {
 	method    string // "": GET
+	body      []byte // with PUT
 	url       *url.URL
 	host      string // "": that of the URL
 	header    http.Header
@@ -156,7 +159,7 @@ type answer struct {
 func (f Fetcher) ask(ctx context.Context, x exchange) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, attemptTimeout, fmt.Errorf("no answer within %v", attemptTimeout))
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, x.method, x.url.String(), http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, x.method, x.url.String(), bytes.NewReader(x.body))
 	if err != nil {
 		return answer{}, err
 	}

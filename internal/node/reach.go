@@ -24,6 +24,11 @@ func checkReach(c *Config, at locator, wrong *Mistakes) {
 	if address := c.Seal.Options["address"]; address != "" {
 		reach(Host(address), "egress", c.Firewall.Egress, at.block("seal").attribute("address"), wrong)
 	}
+	for i, place := range c.Recovery.DeliverTo {
+		if place != OnNode {
+			reach(Host(place), "egress", c.Firewall.Egress, at.block("recovery").element("deliver_to", i), wrong)
+		}
+	}
 	telemetry := at.block("telemetry")
 	for name, address := range map[string]string{"statsd_address": c.Telemetry.StatsDAddress, "dogstatsd_addr": c.Telemetry.DogStatsDAddr} {
 		if host, _, err := net.SplitHostPort(address); err == nil {

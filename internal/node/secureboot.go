@@ -17,6 +17,12 @@ const (
 // shows them, then 1 or 0.
 const secureBootVariable = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
+// SecureBoot reports whether the firmware starts what is signed and nothing else, and otherwise how it is.
+func SecureBoot(root string) (on bool, otherwise string) {
+	state := (&Sources{Root: root}).secureBoot()
+	return state == secureBootOn, string(state)
+}
+
 func (s *Sources) secureBoot() secureBoot {
 	firmware := s.path("/sys/firmware/efi")
 	if _, err := os.Stat(firmware); isNotExist(err) {

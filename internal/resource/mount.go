@@ -24,6 +24,9 @@ type Mount struct {
 	Bind bool `yaml:"bind" json:"bind,omitempty"`
 	// After names units that must have run first, such as the one that creates the file system.
 	After []string `yaml:"after" json:"after,omitempty"`
+	// Requires names units that make the device only after the system is up, such as the one that opens an encrypted partition. The
+	// mount then needs them, and is no part of local-fs.target, which comes before.
+	Requires []string `yaml:"requires" json:"requires,omitempty"`
 	// Settings are options that are rendered but that the kernel does not show as they were
 	// written (size=, mode=).
 	Settings []string `yaml:"settings" json:"settings,omitempty"`
@@ -40,8 +43,10 @@ func (m *Mount) Validate() error {
 	r.that(!m.Bind || absolute(m.What), "bind needs the directory (what)")
 	r.that(m.What != "" || len(m.After) == 0, "after needs what: nothing is rendered otherwise")
 	r.that(m.What != "" || len(m.Settings) == 0, "settings need what: nothing is rendered otherwise")
-	for _, a := range m.After {
-		r.that(unitName.MatchString(a), "after %q is not a unit name with its type", a)
+	r.that(m.What != "" || len(m.Requires) == 0, "requires needs what: nothing is rendered otherwise")
+	r.that(len(m.After) == 0 || len(m.Requires) == 0, "requires orders the mount as well: leave out after")
+	for _, a := range slices.Concat(m.After, m.Requires) {
+		r.that(unitName.MatchString(a), "%q is not a unit name with its type", a)
 	}
 	for _, o := range slices.Concat(m.Options, m.Settings) {
 		r.that(o != "" && !strings.ContainsAny(o, ", \n"), "option %q is not a single mount option", o)
@@ -61,9 +66,19 @@ func (m *Mount) Render(control.Profile) ([]overlay.Fragment, error) {
 		return nil, nil
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "[Unit]\nDescription=%s of the node\nBefore=local-fs.target\n", m.Point)
+	wants := "local-fs.target.requires/"
+	fmt.Fprintf(&b, "[Unit]\nDescription=%s of the node\n", m.Point)
+	if len(m.Requires) > 0 {
+		wants = "multi-user.target.wants/"
+		b.WriteString("DefaultDependencies=no\nConflicts=umount.target\nBefore=umount.target\n")
+	} else {
+		b.WriteString("Before=local-fs.target\n")
+	}
 	for _, a := range m.After {
 		fmt.Fprintf(&b, "After=%s\n", a)
+	}
+	for _, u := range m.Requires {
+		fmt.Fprintf(&b, "Requires=%s\nAfter=%s\n", u, u)
 	}
 	fstype, options := m.FSType, slices.Concat(m.Options, m.Settings)
 	if m.Bind {
@@ -72,7 +87,7 @@ func (m *Mount) Render(control.Profile) ([]overlay.Fragment, error) {
 	fmt.Fprintf(&b, "\n[Mount]\nWhat=%s\nWhere=%s\nType=%s\nOptions=%s\n", m.What, m.Point, fstype, strings.Join(options, ","))
 	return []overlay.Fragment{
 		overlay.File("/usr/lib/systemd/system/"+m.unit(), b.String()),
-		overlay.Symlink("/usr/lib/systemd/system/local-fs.target.requires/"+m.unit(), "../"+m.unit()),
+		overlay.Symlink("/usr/lib/systemd/system/"+wants+m.unit(), "../"+m.unit()),
 	}, nil
 }
 
