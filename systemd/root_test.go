@@ -43,7 +43,8 @@ func newRootOf(t *testing.T, p control.Profile) root {
 		r.symlink(t, "/"+link, "usr/"+link)
 	}
 	for _, program := range []string{checktest.Product(t, p).Binary, "/usr/bin/hostcheck", "/usr/lib/systemd/systemd-networkd-wait-online", "/usr/lib/systemd/systemd-sysctl",
-		"/usr/lib/systemd/systemd-journald", "/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm", "/usr/bin/systemd-repart", "/usr/sbin/wipefs"} {
+		"/usr/lib/systemd/systemd-journald", "/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm", "/usr/bin/systemd-repart", "/usr/sbin/wipefs",
+		"/usr/bin/systemd-cryptsetup", "/usr/bin/systemd-tmpfiles"} {
 		r.write(t, program, "#!/bin/sh\n", 0o755)
 	}
 	// base-passwd's own, before anything was installed.

@@ -35,8 +35,12 @@ func TestUnitsLoadWithoutComplaint(t *testing.T) {
 	locked.Parameters = map[string]string{"memory_lock": "on"}
 	installed := checktest.Profile()
 	installed.Layout = "installed"
+	encrypted, encryptedBao := checktest.Profile(), checktest.OpenBaoProfile()
+	encrypted.Parameters = map[string]string{"data_encryption": "tpm"}
+	encryptedBao.Parameters = map[string]string{"data_encryption": "tpm"}
 	for name, p := range map[string]control.Profile{
 		"vault": checktest.Profile(), "vault memory_lock=on": locked, "openbao": checktest.OpenBaoProfile(), "vault installed": installed,
+		"vault data_encryption=tpm": encrypted, "openbao data_encryption=tpm": encryptedBao,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRootOf(t, p)

@@ -36,6 +36,9 @@ func profiles() map[string]control.Profile {
 	p := checktest.Profile()
 	p.Distribution = "debian/bookworm"
 	out["vault-vm-bookworm"] = p
+	p = checktest.Profile()
+	p.Platform, p.Parameters = "metal", map[string]string{"data_encryption": "tpm"}
+	out["vault-metal-encrypted"] = p
 	for _, d := range baseline.Distributions("installed") {
 		p := checktest.Profile()
 		p.Layout, p.Distribution = "installed", d

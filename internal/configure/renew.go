@@ -111,7 +111,7 @@ func (o Options) leftIdentity() (node.Identity, error) {
 	var id node.Identity
 	content, err := os.ReadFile(o.path(node.IdentityPath))
 	if errors.Is(err, fs.ErrNotExist) {
-		return id, node.Hinted(errors.New("cannot renew: this node has not been configured"), "see why hostcheck-configure.service failed; it reads everything anew when it starts")
+		return id, node.Hinted(errors.New("this node has not been configured"), "see why hostcheck-configure.service failed; it reads everything anew when it starts")
 	}
 	if err == nil {
 		err = json.Unmarshal(content, &id)

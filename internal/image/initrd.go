@@ -19,7 +19,7 @@ var initrdModules = []string{
 // initrdLibraries are what systemd opens (dlopen) to measure the phases of the boot into the TPM. dracut does not see that they are
 // needed; a distribution that does not have them measures no phases.
 const initrdLibraries = "/usr/lib/x86_64-linux-gnu/libtss2-esys.so.0 /usr/lib/x86_64-linux-gnu/libtss2-rc.so.0 " +
-	"/usr/lib/x86_64-linux-gnu/libtss2-mu.so.0 /usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0"
+	"/usr/lib/x86_64-linux-gnu/libtss2-mu.so.0 /usr/lib/x86_64-linux-gnu/libtss2-sys.so.1 /usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0"
 
 // initrdDrivers are the kernel modules: disks and buses of the hypervisors, clouds and servers, what the
 // root stands on, and where credentials come from.

@@ -21,7 +21,9 @@ import (
 	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/image"
+	"github.com/strongroom/strongroom/internal/measure"
 	"github.com/strongroom/strongroom/internal/overlay"
+	"github.com/strongroom/strongroom/internal/secureboot"
 	"github.com/strongroom/strongroom/internal/server"
 )
 
@@ -88,6 +90,8 @@ type recipe struct {
 	controls     string         // a file of site controls
 	waivers      string         // a file of waivers
 	formats      []string       // default raw
+	secureBoot   *secureboot.Identity
+	policyKey    *measure.PolicyKey
 }
 
 func bake(ctx context.Context, r recipe) error {
@@ -169,6 +173,7 @@ func assemble(r recipe) (*image.Assembly, error) {
 	return image.New(image.Spec{
 		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution, Hardware: r.platform == "metal",
 		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, Netboot: image.Netboot{DataDisk: "id:virtio-data"}, DataSize: 2 << 30,
+		SecureBoot: r.secureBoot, PolicyKey: r.policyKey,
 		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
 	}, testLog())
 }

@@ -77,7 +77,7 @@ var consequences = map[string]string{
 	"services-without-network":         "power-button-orderly",           // a masked acpid has no sandbox
 }
 
-// unencrypted fails on every image until the partitions are encrypted.
+// unencrypted fails on every image whose partitions are not encrypted, as those of these tests.
 const unencrypted = "data-encrypted"
 
 func sysctlFault(name, value string) overlay.Fragment {

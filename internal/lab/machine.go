@@ -68,6 +68,7 @@ type Config struct {
 	OEMStrings      []string         // SMBIOS type 11, beside the credentials
 	UUID            string           // firmware UUID, from which the guest derives its machine id
 	Credentials     []Credential     // systemd credentials, by SMBIOS
+	Blocks          []string         // further blocks of the node.hcl that StartNode makes
 	MemoryMiB       int              // default 2048
 	CPUs            int              // default 2; an emulated machine has one
 	Services        Services         // the ports of the image; default the usual ones

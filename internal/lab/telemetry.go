@@ -44,7 +44,7 @@ func StartNode(ctx context.Context, authority *Authority, config Config) (_ *Nod
 	if err != nil {
 		return nil, err
 	}
-	credentials, err := authority.Credentials(identityOf(lease, config.Services))
+	credentials, err := authority.Credentials(identityOf(lease, config.Services, config.Blocks...))
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,9 @@ func TestBlocks(t *testing.T) {
 		"memory lock": {src: `memory_lock = "off"`},
 		"raft, empty": {src: "raft {\n}"},
 		"raft":        {src: "raft {\n  performance_multiplier = \"5\"\n}", want: func(c *node.Config) { c.Raft.PerformanceMultiplier = 5 }},
+		"recovery": {src: "recovery {\n  recipients = [\"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr\"]\n  deliver_to = [\"node\", \"https://10.3.0.9/keys/\"]\n}", want: func(c *node.Config) {
+			c.Recovery = node.Recovery{Recipients: []string{"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr"}, DeliverTo: []string{"node", "https://10.3.0.9/keys/"}}
+		}},
 		"join": {src: `join {
   leader { address = "https://vault-1.example.net:8200" }
   leader {
@@ -158,6 +161,15 @@ func TestBlockMistakes(t *testing.T) {
 		src  string
 		want map[int]string // line → text
 	}{
+		"recovery, the private key":    {"recovery {\n  recipients = [\"AGE-SECRET-KEY-1PLANTED\"]\n  deliver_to = [\"node\"]\n}", map[int]string{9: "no public key of age"}},
+		"recovery, no key":             {"recovery {\n  recipients = [\"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3g\"]\n  deliver_to = [\"node\"]\n}", map[int]string{9: "no public key of age"}},
+		"recovery, for nobody":         {"recovery {\n  recipients = []\n  deliver_to = [\"node\"]\n}", map[int]string{9: "names nobody"}},
+		"recovery, twice":              {"recovery {\n  recipients = [\"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr\", \"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr\"]\n  deliver_to = [\"node\"]\n}", map[int]string{9: "there twice"}},
+		"recovery, nowhere":            {"recovery {\n  recipients = [\"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr\"]\n  deliver_to = []\n}", map[int]string{10: "names no place"}},
+		"recovery, in the clear":       {"recovery {\n  recipients = [\"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr\"]\n  deliver_to = [\"http://a/b/\"]\n}", map[int]string{10: "neither"}},
+		"recovery, to a file":          {"recovery {\n  recipients = [\"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr\"]\n  deliver_to = [\"https://a/b\"]\n}", map[int]string{10: "neither"}},
+		"recovery, with a query":       {"recovery {\n  recipients = [\"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr\"]\n  deliver_to = [\"https://a/b/?token=PLANTED\"]\n}", map[int]string{10: "neither"}},
+		"recovery, shut out":           {"recovery {\n  recipients = [\"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr\"]\n  deliver_to = [\"https://10.4.0.1/b/\"]\n}", map[int]string{10: "not in firewall.egress"}},
 		"raft out of range":            {"raft {\n  performance_multiplier = \"11\"\n}", map[int]string{9: "not a number from 1 to 10"}},
 		"raft with zeros":              {"raft {\n  performance_multiplier = \"05\"\n}", map[int]string{9: "not a number from 1 to 10"}},
 		"raft with a number":           {"raft {\n  performance_multiplier = 5\n}", map[int]string{9: "performance_multiplier"}},

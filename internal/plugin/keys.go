@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/image"
 	"github.com/strongroom/strongroom/internal/measure"
 	"github.com/strongroom/strongroom/internal/secureboot"
@@ -16,6 +17,9 @@ import (
 
 // checkKeys checks what the blocks secure_boot and pcr_policy say, without looking at the files.
 func (c *Config) checkKeys(wrong *mistakes) {
+	if c.Parameters[baseline.DataEncryption] == "tpm" && (c.SecureBoot == nil || c.PCRPolicy == nil) {
+		wrong.add("parameters", "%s = tpm needs the blocks secure_boot and pcr_policy: without their keys no node would make its data partitions", baseline.DataEncryption)
+	}
 	if b := c.SecureBoot; b != nil {
 		if b.Key == "" {
 			wrong.add("secure_boot.key", "is required: the path of a private key, PEM")

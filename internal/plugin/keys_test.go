@@ -34,6 +34,20 @@ func TestPrepareRefusesKeys(t *testing.T) {
 	}
 }
 
+// Data partitions that the TPM opens need both keys.
+func TestPrepareRefusesEncryptionWithoutKeys(t *testing.T) {
+	_, err := prepare(t, with(map[string]any{"parameters": map[string]any{"data_encryption": "tpm"}, "pcr_policy": map[string]any{"key": "key.pem"}}))
+	if err == nil || !strings.Contains(err.Error(), "needs the blocks secure_boot and pcr_policy") {
+		t.Error(err)
+	}
+	if _, err := prepare(t, with(map[string]any{
+		"parameters": map[string]any{"data_encryption": "tpm"}, "pcr_policy": map[string]any{"key": "key.pem"},
+		"secure_boot": map[string]any{"key": "k.pem", "certificate": "c.pem"},
+	})); err != nil {
+		t.Error(err)
+	}
+}
+
 // Prepare reads no secrets: a key that is not there is found when the build starts.
 func TestPrepareDoesNotReadKeys(t *testing.T) {
 	if _, err := prepare(t, with(map[string]any{

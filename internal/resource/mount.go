@@ -45,8 +45,11 @@ func (m *Mount) Validate() error {
 	r.that(m.What != "" || len(m.Settings) == 0, "settings need what: nothing is rendered otherwise")
 	r.that(m.What != "" || len(m.Requires) == 0, "requires needs what: nothing is rendered otherwise")
 	r.that(len(m.After) == 0 || len(m.Requires) == 0, "requires orders the mount as well: leave out after")
-	for _, a := range slices.Concat(m.After, m.Requires) {
-		r.that(unitName.MatchString(a), "%q is not a unit name with its type", a)
+	for _, a := range m.After {
+		r.that(unitName.MatchString(a), "after %q is not a unit name with its type", a)
+	}
+	for _, u := range m.Requires {
+		r.that(unitName.MatchString(u), "requires %q is not a unit name with its type", u)
 	}
 	for _, o := range slices.Concat(m.Options, m.Settings) {
 		r.that(o != "" && !strings.ContainsAny(o, ", \n"), "option %q is not a single mount option", o)

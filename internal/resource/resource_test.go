@@ -152,6 +152,10 @@ func TestValidateRefusesNonsense(t *testing.T) {
 		{&resource.Mount{Point: "/var", FSType: "ext4", After: []string{"x.service"}}, "after needs what"},
 		{&resource.Mount{Point: "/var", FSType: "ext4", Settings: []string{"size=1m"}}, "settings need what"},
 		{&resource.Mount{Point: "/var", What: "/dev/x", FSType: "ext4", After: []string{"repart"}}, `after "repart"`},
+		{&resource.Mount{Point: "/var", What: "/dev/x", FSType: "ext4", Requires: []string{"open@x.service"}}, ""},
+		{&resource.Mount{Point: "/var", What: "/dev/x", FSType: "ext4", Requires: []string{"open"}}, `requires "open"`},
+		{&resource.Mount{Point: "/var", FSType: "ext4", Requires: []string{"x.service"}}, "requires needs what"},
+		{&resource.Mount{Point: "/var", What: "/dev/x", FSType: "ext4", Requires: []string{"x.service"}, After: []string{"x.service"}}, "leave out after"},
 		{&resource.Mount{Point: "/var", Options: []string{"ro,nodev"}}, `option "ro,nodev"`},
 		{&resource.Mount{Point: "/var", What: "tmpfs", FSType: "tmpfs", Settings: []string{"size=1m, mode=0"}}, "option"},
 
@@ -260,6 +264,24 @@ Type=ext4
 Options=rw,nodev,commit=5
 `),
 				overlay.Symlink("/usr/lib/systemd/system/local-fs.target.requires/var-lib-vault.mount", "../var-lib-vault.mount"),
+			}},
+		{&resource.Mount{Point: "/srv", What: "/dev/mapper/x", FSType: "ext4", Options: []string{"rw"}, Requires: []string{"open@x.service"}},
+			[]overlay.Fragment{
+				overlay.File("/usr/lib/systemd/system/srv.mount", `[Unit]
+Description=/srv of the node
+DefaultDependencies=no
+Conflicts=umount.target
+Before=umount.target
+Requires=open@x.service
+After=open@x.service
+
+[Mount]
+What=/dev/mapper/x
+Where=/srv
+Type=ext4
+Options=rw
+`),
+				overlay.Symlink("/usr/lib/systemd/system/multi-user.target.wants/srv.mount", "../srv.mount"),
 			}},
 		{&resource.Mount{Point: "/var/lib/vault", What: "/var/lib/vault", Bind: true, Options: []string{"rw", "noexec"}},
 			[]overlay.Fragment{

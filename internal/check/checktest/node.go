@@ -53,6 +53,10 @@ func Profiles() map[string]control.Profile {
 						p.Parameters = map[string]string{"memory_lock": "on"}
 						out[name+" memory_lock=on"] = p
 					}
+					if layout == "sealed" && distribution == "debian/trixie" && platform == "metal" {
+						p.Parameters = map[string]string{"data_encryption": "tpm"}
+						out[name+" data_encryption=tpm"] = p
+					}
 				}
 			}
 		}
