@@ -86,7 +86,7 @@ func TestEncryptedData(t *testing.T) {
 	config.Disk = newDisk(t, other)
 	node = start(t, config)
 	document = verdictOf(t, node)
-	refused(t, node, document, "Failed to start strongroom-open@vault.service")
+	refused(t, node, document, "Failed to unseal secret using TPM2")
 	turnOff(t, node)
 	left := raw(t, config.Disk)
 	if fingerprint(t, left, "strongroom-vault") != before {
@@ -97,7 +97,7 @@ func TestEncryptedData(t *testing.T) {
 	config.Disk, config.SecureBoot = newDisk(t, next), nil
 	node = start(t, config)
 	document = verdictOf(t, node)
-	refused(t, node, document, "Failed to start strongroom-open@vault.service")
+	refused(t, node, document, "Failed to unseal secret using TPM2")
 	turnOff(t, node)
 }
 
