@@ -94,7 +94,7 @@ func Recover(ctx context.Context, o Options) (Recovery, error) {
 func (o Options) guardless() []error {
 	var errs []error
 	if on, why := node.SecureBoot(o.Root); !on {
-		errs = append(errs, node.Hinted(fmt.Errorf("Secure Boot is not on (%s)", why),
+		errs = append(errs, node.Hinted(fmt.Errorf("the firmware does not enforce Secure Boot (%s)", why),
 			"sign the image, enrol its keys in the firmware and turn Secure Boot on, or bake with data_encryption = none"))
 	}
 	if version, err := os.ReadFile(o.path("/sys/class/tpm/tpm0/tpm_version_major")); err != nil || strings.TrimSpace(string(version)) != "2" {

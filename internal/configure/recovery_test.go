@@ -186,7 +186,7 @@ func TestRecoverRefuses(t *testing.T) {
 		want  string
 	}{
 		"nobody to recover":  {block: "", want: "names nobody who could recover"},
-		"Secure Boot is off": {block: block, want: "Secure Boot is not on (off)", spoil: func(t *testing.T, root string) { put(t, root, secureBootOn, "\x06\x00\x00\x00\x00") }},
+		"Secure Boot is off": {block: block, want: "does not enforce Secure Boot (off)", spoil: func(t *testing.T, root string) { put(t, root, secureBootOn, "\x06\x00\x00\x00\x00") }},
 		"no TPM":             {block: block, want: "no TPM 2.0", spoil: func(t *testing.T, root string) { drop(t, root, "sys/class/tpm/tpm0/tpm_version_major") }},
 		"TPM 1.2":            {block: block, want: "no TPM 2.0", spoil: func(t *testing.T, root string) { put(t, root, "sys/class/tpm/tpm0/tpm_version_major", "1\n") }},
 		"no public key":      {block: block, want: "no signed policy", spoil: func(t *testing.T, root string) { drop(t, root, "run/systemd/tpm2-pcr-public-key.pem") }},
