@@ -211,6 +211,16 @@ func TestBrokenFactsCloseTheGate(t *testing.T) {
 		"lockdown was asked for but is off": {control: "kernel-lockdown", break_: func(h *hosttest.Host) {
 			h.File("/sys/kernel/security/lockdown", "[none] integrity confidentiality\n")
 		}},
+		"Secure Boot is off": {control: "firmware-secure-boot-on", break_: func(h *hosttest.Host) {
+			h.File("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", "\x06\x00\x00\x00\x00")
+		}},
+		"firmware is in setup mode": {control: "firmware-secure-boot-on", break_: func(h *hosttest.Host) {
+			h.File("/sys/firmware/efi/efivars/SetupMode-8be4df61-93ca-11d2-aa0d-00e098032b8c", "\x06\x00\x00\x00\x01")
+		}},
+		"no TPM": {control: "firmware-tpm-present", break_: func(h *hosttest.Host) { h.Remove("/sys/class/tpm/tpm0/tpm_version_major") }},
+		"another kernel was started": {control: "firmware-measurements-expected", break_: func(h *hosttest.Host) {
+			h.File("/sys/class/tpm/tpm0/pcr-sha256/4", strings.Repeat("CD", 32)+"\n")
+		}},
 		"root is not verity": {control: "root-verity", break_: breakVerity},
 		"an sshd is there":   {control: "ssh-absent", break_: func(h *hosttest.Host) { h.File("/usr/sbin/sshd", "ELF") }},
 		"a socket is open": {control: "network-listeners-exact", break_: func(h *hosttest.Host) {

@@ -57,6 +57,8 @@ var Kinds = []Kind{
 	{"leaked_secrets", func() control.Resource { return new(LeakedSecrets) }},
 	{"process_secrets", func() control.Resource { return new(ProcessSecrets) }},
 	{"clock", func() control.Resource { return new(Clock) }},
+	{"secure_boot", func() control.Resource { return new(SecureBoot) }},
+	{"measured", func() control.Resource { return new(Measured) }},
 	{"virtualization", func() control.Resource { return new(Virtualization) }},
 	{"vault_config", func() control.Resource { return new(VaultConfig) }},
 	{control.KindProcedure, func() control.Resource { return new(Procedure) }},
