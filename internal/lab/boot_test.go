@@ -121,7 +121,11 @@ func TestBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := Config{Disk: newDisk(t, diskPath), UUID: NewUUID()}
+	tpm, err := NewTPM(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := Config{Disk: newDisk(t, diskPath), UUID: NewUUID(), TPM: tpm}
 	node := start(t, config)
 	document := verdictOf(t, node)
 
@@ -173,6 +177,7 @@ func TestBoot(t *testing.T) {
 			t.Errorf("the metrics do not name the baseline %s:\n%s", document.Baseline, metrics)
 		}
 	})
+	t.Run("its TPM vouches for it", func(t *testing.T) { requireAttested(t, node, dir) })
 	t.Run("only the ports of the baseline answer", func(t *testing.T) {
 		ports, err := node.Scan(t.Context(), scanned())
 		if err != nil {

@@ -81,6 +81,7 @@ func ParseMeasurements(text []byte) ([]MeasuredKernel, error) {
 		Kernels []struct {
 			Name  string `json:"name"`
 			PCR4  string `json:"pcr4"`
+			Off   string `json:"pcr4_secure_boot_off"`
 			PCR11 []struct {
 				SHA256 string `json:"sha256"`
 			} `json:"pcr11"`
@@ -104,6 +105,7 @@ func ParseMeasurements(text []byte) ([]MeasuredKernel, error) {
 			}
 		}
 		may(4, k.PCR4)
+		may(4, k.Off)
 		for _, f := range k.Firmware {
 			may(7, f.PCR7)
 		}

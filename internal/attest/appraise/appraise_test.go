@@ -107,7 +107,11 @@ func TestJudge(t *testing.T) {
 		"as enrolled": {func(*testing.T, *scene) {}, ""},
 		"a register of the firmware, as enrolled": {func(_ *testing.T, s *scene) { s.want.PCRs[0] = measure.Digest(s.document.PCRs[0].SHA256) }, ""},
 		"the report beside it":                    {func(_ *testing.T, s *scene) { s.want.Report, s.document.Report = s.document.Report, nil }, ""},
-		"another nonce":                           {func(_ *testing.T, s *scene) { s.want.Nonce = bytes.Repeat([]byte{8}, 32) }, "nonce"},
+		"the kernel as it is measured without Secure Boot": {func(_ *testing.T, s *scene) {
+			k := &s.want.Measurements.Kernels[1]
+			k.PCR4Open, k.PCR4 = k.PCR4, measure.Digest{8}
+		}, ""},
+		"another nonce": {func(_ *testing.T, s *scene) { s.want.Nonce = bytes.Repeat([]byte{8}, 32) }, "nonce"},
 		"another nonce, written into the document": {func(_ *testing.T, s *scene) {
 			s.want.Nonce = bytes.Repeat([]byte{8}, 32)
 			s.document.Nonce = s.want.Nonce
