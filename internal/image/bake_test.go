@@ -61,11 +61,11 @@ func sharedCache(t *testing.T) string {
 
 func smallSpec(t *testing.T) Spec {
 	t.Helper()
-	return Spec{
+	return signed(t, Spec{
 		Name: "trial", Version: "1", Distribution: "debian/trixie", Overlay: smallOverlay(t),
 		Formats: Formats(), Netboot: Netboot{DataDisk: "id:virtio-data"}, DataSize: 64 * mebibyte, Epoch: time.Unix(1_700_000_000, 0).UTC(),
 		OutputDir: filepath.Join(t.TempDir(), "out"), CacheDir: sharedCache(t),
-	}
+	})
 }
 
 func open(t *testing.T, spec Spec) *Assembly {
@@ -123,7 +123,7 @@ func TestBake(t *testing.T) {
 				if !second.BaseCached {
 					t.Error("the second bake did not start from the cached base tree")
 				}
-				if d := cmp.Diff(first.Files, second.Files); d != "" {
+				if d := cmp.Diff(first.Files, second.Files) + cmp.Diff(first.Beside, second.Beside); d != "" {
 					t.Errorf("two bakes from one base differ: %s", d)
 				}
 				if d := cmp.Diff(first.Netboot, second.Netboot); d != "" {
@@ -309,6 +309,7 @@ func checkRoot(t *testing.T, r Result, cacheDir string) {
 	if passwd, _ := os.ReadFile(filepath.Join(tree, "etc/passwd")); !strings.Contains(string(passwd), "\nvault:") {
 		t.Error("sysusers.d of the overlay made no account")
 	}
+	checkTrust(t, r, tree)
 
 	have := map[string]bool{}
 	need := map[string][]string{}

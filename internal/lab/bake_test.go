@@ -170,7 +170,12 @@ func assemble(r recipe) (*image.Assembly, error) {
 	if err != nil {
 		return nil, err
 	}
+	sign, err := bakery()
+	if err != nil {
+		return nil, err
+	}
 	return image.New(image.Spec{
+		SecureBoot: &sign.image, PolicyKey: &sign.policy,
 		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution, Hardware: r.platform == "metal",
 		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, Netboot: image.Netboot{DataDisk: "id:virtio-data"}, DataSize: 2 << 30,
 		SecureBoot: r.secureBoot, PolicyKey: r.policyKey,
