@@ -175,10 +175,9 @@ func assemble(r recipe) (*image.Assembly, error) {
 		return nil, err
 	}
 	return image.New(image.Spec{
-		SecureBoot: &sign.image, PolicyKey: &sign.policy,
 		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution, Hardware: r.platform == "metal",
 		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, Netboot: image.Netboot{DataDisk: "id:virtio-data"}, DataSize: 2 << 30,
-		SecureBoot: r.secureBoot, PolicyKey: r.policyKey,
+		SecureBoot: cmp.Or(r.secureBoot, &sign.image), PolicyKey: cmp.Or(r.policyKey, &sign.policy),
 		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
 	}, testLog())
 }
