@@ -57,15 +57,37 @@ func TestEveryCheckCanFailOnARecordedNode(t *testing.T) {
 	t.Logf("%d controls; %d facts unreadable; %d observations broken by %d breakages", len(recorded.Controls), total.facts, total.observations, total.breakages)
 }
 
-// completed is the recorded node with what no image and no laboratory gives it yet: encrypted partitions, and a
-// time server that it can reach.
+// completed is the recorded node with what the laboratory's plain node does not have: encrypted partitions, a time server that it
+// can reach, and firmware with Secure Boot, a TPM, and the measurements that were expected.
 type completed struct{ host.Host }
+
+// firmware is what a machine with Secure Boot and a TPM shows beside the recording.
+var firmware = map[string]string{
+	"/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c": "\x06\x00\x00\x00\x01",
+	"/sys/firmware/efi/efivars/SetupMode-8be4df61-93ca-11d2-aa0d-00e098032b8c":  "\x06\x00\x00\x00\x00",
+	"/sys/class/tpm/tpm0/tpm_version_major":                                     "2\n",
+	"/sys/class/tpm/tpm0/pcr-sha256/4":                                          measured + "\n",
+	"/sys/class/tpm/tpm0/pcr-sha256/11":                                         measured + "\n",
+	"/run/credentials/@system/strongroom.measurements":                          `{"schema": "strongroom.measurements/v1", "kernels": [{"name": "disk", "pcr4": "` + measured + `", "pcr11": [{"sha256": "` + measured + `"}]}]}`,
+}
+
+const measured = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 func (completed) Clock() (host.Clock, error) {
 	return host.Clock{Synchronised: true, MaxErrorMicroseconds: 31000, EstimatedErrorMicroseconds: 7}, nil
 }
 
+func (h completed) Stat(name string) (host.FileInfo, error) {
+	if text, ok := firmware[name]; ok {
+		return host.FileInfo{Mode: 0o444, Size: int64(len(text))}, nil
+	}
+	return h.Host.Stat(name)
+}
+
 func (h completed) ReadFile(name string) ([]byte, error) {
+	if text, ok := firmware[name]; ok {
+		return []byte(text), nil
+	}
 	content, err := h.Host.ReadFile(name)
 	if isMapping, _ := path.Match("/sys/dev/block/*/dm/uuid", name); isMapping && errors.Is(err, fs.ErrNotExist) {
 		return []byte("CRYPT-LUKS2-0123456789abcdef-data\n"), nil
