@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,12 +55,20 @@ func (r *Recording) Secrets(path string) (FileSecrets, error) {
 // window is how much of a file is looked at at once.
 const window = 64 << 10
 
+// windows are used again: a verification looks through some dozens of files, and its heap is never collected.
+var windows = sync.Pool{New: func() any { return new([window]byte) }}
+
 // FindSecrets looks through a file. More than MaxScan bytes give ErrTooLarge.
 func FindSecrets(file io.Reader) (FileSecrets, error) { return findSecrets(file, window) }
 
 func findSecrets(file io.Reader, size int64) (FileSecrets, error) {
 	shapes, names := map[string]bool{}, map[string]bool{}
-	buf := make([]byte, size)
+	whole := windows.Get().(*[window]byte)
+	buf := whole[:size]
+	defer func() {
+		clear(buf) // of what may have been a secret
+		windows.Put(whole)
+	}()
 	kept, total := 0, 0
 	for begin := true; ; begin = false {
 		n, err := io.ReadFull(file, buf[kept:])
