@@ -9,6 +9,7 @@ import (
 type distribution struct {
 	suite    string
 	runtime  []string // packages of the image
+	initrd   []string // further modules of dracut
 	bakeTime []string // packages that only make the initrd, the unified kernel image and the AppArmor policy
 }
 
@@ -21,6 +22,7 @@ var distributions = map[string]distribution{
 			"acpid", "ca-certificates", "chrony", "e2fsprogs", "kmod", "libtss2-esys-3.0.2-0t64", "libtss2-rc0t64", cloudKernel, "nftables",
 			"systemd", "systemd-cryptsetup", "systemd-repart", "systemd-resolved", "udev",
 		},
+		initrd:   []string{"systemd-pcrphase"},
 		bakeTime: []string{"apparmor", "dracut-core", "systemd-boot-efi", "zstd"},
 	},
 	"debian/bookworm": {

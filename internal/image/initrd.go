@@ -7,13 +7,20 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 )
 
 // initrdModules are the dracut modules of an initrd that does one thing: find the disk, set up
 // dm-verity and switch to the root that systemd.verity names. No shell to fall into.
 var initrdModules = []string{
-	"base", "dm", "fs-lib", "kernel-modules", "rootfs-block", "systemd", "systemd-initrd", "systemd-pcrphase", "systemd-veritysetup", "udev-rules",
+	"base", "dm", "fs-lib", "kernel-modules", "rootfs-block", "systemd", "systemd-initrd", "systemd-veritysetup", "udev-rules",
+}
+
+// modulesOf are the modules of a distribution's initrd. Where systemd can measure the phases of the boot, they are measured; Debian 12's
+// dracut wants the TPM's command-line tools for it.
+func modulesOf(s Spec) []string {
+	return slices.Concat(initrdModules, distributions[s.Distribution].initrd)
 }
 
 // initrdLibraries are what systemd opens (dlopen) to measure the phases of the boot into the TPM. dracut does not see that they are
@@ -79,7 +86,7 @@ func (b *background) stop() {
 
 // initrdName is the initrd's name in the cache: what determines it is the base tree and the recipe.
 func (a *Assembly) initrdName() string {
-	return "initrd-" + digestOf([]string{a.result.BaseKey, initrdConfig, initrdLibraries, strings.Join(initrdModules, " "), strings.Join(initrdDrivers, " "), strings.Join(initrdPrograms, " ")}) + ".img"
+	return "initrd-" + digestOf([]string{a.result.BaseKey, initrdConfig, initrdLibraries, strings.Join(modulesOf(a.spec), " "), strings.Join(initrdDrivers, " "), strings.Join(initrdPrograms, " ")}) + ".img"
 }
 
 // startInitrd takes the initrd from the cache, or makes it in a copy of the base tree: the overlay and the
@@ -122,7 +129,7 @@ func (a *Assembly) makeInitrd(ctx context.Context) error {
 		return err
 	}
 	cmd := a.box.chroot(ctx, initrdDir, "dracut", "--conf=/tmp/dracut.conf", "--confdir=/tmp/dracut.conf.d", "--kver="+release,
-		"--no-hostonly", "--modules="+strings.Join(initrdModules, " "), "--drivers="+strings.Join(initrdDrivers, " "),
+		"--no-hostonly", "--modules="+strings.Join(modulesOf(a.spec), " "), "--drivers="+strings.Join(initrdDrivers, " "),
 		"--install="+strings.Join(initrdPrograms, " "),
 		"--install-optional="+initrdLibraries, "--compress=zstd -3 -T0 -q", "--force", "/tmp/initrd.img")
 	cmd.Env = append(cmd.Env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", a.spec.Epoch.Unix()))
