@@ -116,12 +116,14 @@ const (
 // judged the boot and keeps the server down. It asks over the network and believes nothing else.
 func (n *Node) AwaitVerdict(ctx context.Context) (document *report.Document, body []byte, err error) {
 	var ran time.Time // when stage run was first seen
+	var last error    // why there is no verdict yet
 	for {
-		var last error
 		document, body, err = n.Report(ctx)
 		switch {
 		case err != nil:
-			last = err
+			if ctx.Err() == nil || last == nil { // a question cut short by the end says less than the answer before it
+				last = err
+			}
 		case document.Stage < control.StageRun && document.Verdict != check.Pass,
 			document.Stage >= control.StageRun && document.Verdict == check.Pass:
 			return document, body, nil

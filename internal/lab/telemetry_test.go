@@ -22,6 +22,12 @@ import (
 // no machine behind it.
 func fakeNode(t *testing.T, answers ...string) *Node {
 	t.Helper()
+	return fakeNodeAsked(t, func(int) {}, answers...)
+}
+
+// fakeNodeAsked also tells of each question, by its number.
+func fakeNodeAsked(t *testing.T, tell func(n int), answers ...string) *Node {
+	t.Helper()
 	authority := newAuthority(t)
 	given := credentials(t, authority)
 	pair, err := tls.X509KeyPair(given["strongroom.tls.crt"].Reveal(), given["strongroom.tls.key"].Reveal())
@@ -34,7 +40,9 @@ func fakeNode(t *testing.T, answers ...string) *Node {
 			http.NotFound(w, r)
 			return
 		}
-		answer := answers[min(int(asked.Add(1)), len(answers))-1]
+		n := int(asked.Add(1))
+		tell(n)
+		answer := answers[min(n, len(answers))-1]
 		if answer == "" {
 			http.Error(w, "no report yet", http.StatusServiceUnavailable)
 			return
@@ -105,9 +113,14 @@ func TestAwaitVerdictFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // room for a handshake on a busy machine
-			defer cancel()
-			_, _, err := fakeNode(t, c.answer).AwaitVerdict(ctx)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			timeIsOver := func(n int) {
+				if n > 1 { // the first answer has come
+					cancel(context.DeadlineExceeded)
+				}
+			}
+			_, _, err := fakeNodeAsked(t, timeIsOver, c.answer).AwaitVerdict(ctx)
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "last words") {
 				t.Errorf("error %v, want it to hold %q and the console", err, c.want)
 			}
