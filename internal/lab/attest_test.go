@@ -50,6 +50,9 @@ func requireAttested(t *testing.T, node *Node, imageDir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for i := range statement.Kernels {
+		statement.Kernels[i].Firmware = nil // this machine's firmware checks nothing; TestMeasuredBoot has one that does
+	}
 	key, err := appraise.ParseKey([]byte(parse().Key.PEM))
 	if err != nil {
 		t.Fatal(err)
