@@ -49,7 +49,7 @@ var layers = map[string][]string{
 	"internal/discover":        {"internal/node", "internal/serverapi"},
 	"internal/agent":           {"internal/attest", "internal/baseline", "internal/check", "internal/cluster", "internal/control", "internal/host", "internal/node", "internal/report", "internal/server", "internal/telemetry", "internal/serverapi"},
 	"internal/datadisk":        {},
-	"internal/netboot":         {},
+	"internal/netboot":         {"internal/sign"},
 	"internal/image":           {"internal/baseline", "internal/datadisk", "internal/measure", "internal/netboot", "internal/overlay", "internal/secureboot"},
 	"internal/harden":          {"internal/distribution", "internal/image", "internal/overlay"},
 	"internal/metal":           {"internal/atomicfile", "internal/distribution", "internal/harden", "internal/image"},

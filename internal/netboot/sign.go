@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"github.com/smallstep/pkcs7"
+
+	"github.com/strongroom/strongroom/internal/sign"
 )
 
 // Signer makes the signatures that iPXE checks: CMS, detached, DER, without signed attributes, which iPXE does not
@@ -42,31 +44,12 @@ func NewSigner(key crypto.Signer, certificates []*x509.Certificate) (*Signer, er
 
 // ReadSigner reads a key and its certificate, the latter followed by those that lead to the authority, from PEM files.
 func ReadSigner(keyFile, certificateFile string) (*Signer, error) {
-	text, err := os.ReadFile(keyFile)
+	key, err := sign.OpenKey(keyFile)
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, fmt.Errorf("%s holds no key in PEM", keyFile)
-	}
-	var parsed any
-	switch block.Type {
-	case "PRIVATE KEY":
-		parsed, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	case "RSA PRIVATE KEY":
-		parsed, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	default:
-		err = fmt.Errorf("it is a %q and not an unencrypted PRIVATE KEY", block.Type)
-	}
+	text, err := os.ReadFile(certificateFile)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the key %s: %w", keyFile, err)
-	}
-	key, ok := parsed.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("the key %s cannot sign", keyFile)
-	}
-	if text, err = os.ReadFile(certificateFile); err != nil {
 		return nil, err
 	}
 	var certificates []*x509.Certificate
