@@ -1,13 +1,13 @@
 package attest
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+
+	"github.com/strongroom/strongroom/internal/strictjson"
 )
 
 // Schema versions the document.
@@ -101,14 +101,9 @@ func Parse(text []byte) (*Document, error) {
 	if len(text) > MaxDocument {
 		return nil, fmt.Errorf("cannot read the attestation: it has more than %d bytes", MaxDocument)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
 	var d Document
-	if err := decoder.Decode(&d); err != nil {
+	if err := strictjson.Document(text, &d); err != nil {
 		return nil, fmt.Errorf("cannot read the attestation: %w", err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("cannot read the attestation: something follows it")
 	}
 	if d.Schema != Schema {
 		return nil, fmt.Errorf("cannot read the attestation: schema %q, want %q", d.Schema, Schema)

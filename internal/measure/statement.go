@@ -1,14 +1,14 @@
 package measure
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
+
+	"github.com/strongroom/strongroom/internal/strictjson"
 )
 
 // Schema versions the statement.
@@ -94,13 +94,8 @@ func (s Statement) Marshal() ([]byte, error) {
 // Parse reads a statement.
 func Parse(text []byte) (Statement, error) {
 	var s Statement
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
+	if err := strictjson.Document(text, &s); err != nil {
 		return Statement{}, fmt.Errorf("cannot read the measurements: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Statement{}, errors.New("cannot read the measurements: something follows them")
 	}
 	if s.Schema != Schema {
 		return Statement{}, fmt.Errorf("cannot read the measurements: schema %q, want %q", s.Schema, Schema)

@@ -3,17 +3,17 @@
 package netboot
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"regexp"
+
+	"github.com/strongroom/strongroom/internal/strictjson"
 )
 
 // Files of a bundle with a name of their own; the others carry their digest in it.
@@ -87,13 +87,8 @@ var (
 // parseManifest refuses what no bake has written.
 func parseManifest(text []byte) (Manifest, error) {
 	var m Manifest
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&m); err != nil {
+	if err := strictjson.Document(text, &m); err != nil {
 		return Manifest{}, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return Manifest{}, errors.New("something follows the description")
 	}
 	if m.Schema != Schema {
 		return Manifest{}, fmt.Errorf("its schema is %q and not %s", m.Schema, Schema)
