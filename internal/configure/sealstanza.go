@@ -4,9 +4,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/hashicorp/hcl/v2/hclwrite"
-	"github.com/zclconf/go-cty/cty"
-
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/server"
 )
@@ -17,7 +14,7 @@ func sealDirectory(p server.Product) string { return p.Run + "/seal" }
 
 // sealStanza renders the seal. Vault and OpenBao read the value of a secret option from a file when it begins with
 // file://, and take what is a file anyway, such as a CA, by its path. Shamir is what a server does without a stanza.
-func sealStanza(p server.Product, body *hclwrite.Body, seal node.Seal) {
+func sealStanza(p server.Product, w *hclWriter, seal node.Seal) {
 	if seal.Type == "" || seal.Type == "shamir" {
 		return
 	}
@@ -29,9 +26,10 @@ func sealStanza(p server.Product, body *hclwrite.Body, seal node.Seal) {
 		}
 		options[f.Option] = path
 	}
-	body.AppendNewline()
-	stanza := body.AppendNewBlock("seal", []string{seal.Type}).Body()
-	for _, name := range slices.Sorted(maps.Keys(options)) {
-		stanza.SetAttributeValue(name, cty.StringVal(options[name]))
-	}
+	w.newline()
+	w.block("seal", []string{seal.Type}, func() {
+		for _, name := range slices.Sorted(maps.Keys(options)) {
+			w.set(name, options[name])
+		}
+	})
 }

@@ -6,16 +6,12 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/hashicorp/hcl/v2/hclwrite"
-	"github.com/zclconf/go-cty/cty"
-
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/server"
 )
 
 // ServerConfig renders the configuration of a node's server. Vault and OpenBao read the same language; what only one
-// of them knows is in vaultOnly and openBaoOnly.
+// of them knows is in vaultOnly, listener and auditStanzas.
 //
 // What is absent is as much a decision as what is there:
 //   - no retry_join: the server would join a cluster before anyone has judged the node;
@@ -30,99 +26,100 @@ import (
 //
 // What the server would do anyway (user lockout) is said aloud, so that an upgrade cannot change it unseen.
 func ServerConfig(p server.Product, r node.Identity, seal node.Seal, baked Baked) []byte {
-	f := hclwrite.NewEmptyFile()
-	body := f.Body()
-	body.AppendUnstructuredTokens(hclwrite.Tokens{{
-		Type:  hclsyntax.TokenComment,
-		Bytes: []byte("# Written at each boot by hostcheck configure, from node.hcl.\n"),
-	}})
-	set := func(b *hclwrite.Body, name, value string) { b.SetAttributeValue(name, cty.StringVal(value)) }
-
-	set(body, "cluster_name", r.ClusterName)
-	set(body, "api_addr", r.APIAddr)
-	set(body, "cluster_addr", r.ClusterAddr)
+	w := &hclWriter{}
+	w.comment("Written at each boot by hostcheck configure, from node.hcl.")
+	w.set("cluster_name", r.ClusterName)
+	w.set("api_addr", r.APIAddr)
+	w.set("cluster_addr", r.ClusterAddr)
 	if p.ID == "vault" {
-		vaultOnly(body, baked)
+		vaultOnly(w, baked)
 	}
-	body.SetAttributeValue("ui", cty.False)
-	set(body, "log_level", "info")
-	set(body, "default_lease_ttl", baked.DefaultLeaseTTL)
-	set(body, "max_lease_ttl", baked.MaxLeaseTTL)
+	w.set("ui", false)
+	w.set("log_level", "info")
+	w.set("default_lease_ttl", baked.DefaultLeaseTTL)
+	w.set("max_lease_ttl", baked.MaxLeaseTTL)
 
-	body.AppendNewline()
-	storage := body.AppendNewBlock("storage", []string{"raft"}).Body()
-	set(storage, "path", p.Data)
-	set(storage, "node_id", r.NodeID)
-	set(storage, "performance_multiplier", strconv.Itoa(r.Raft.PerformanceMultiplier))
+	w.newline()
+	w.block("storage", []string{"raft"}, func() {
+		w.set("path", p.Data)
+		w.set("node_id", r.NodeID)
+		w.set("performance_multiplier", strconv.Itoa(r.Raft.PerformanceMultiplier))
+	})
 
-	sealStanza(p, body, seal)
+	sealStanza(p, w, seal)
 
-	body.AppendNewline()
-	listener := body.AppendNewBlock("listener", []string{"tcp"}).Body()
+	w.newline()
+	w.block("listener", []string{"tcp"}, func() { listener(p, w, baked) })
+
+	w.newline()
+	w.block("user_lockout", []string{"all"}, func() {
+		w.set("lockout_threshold", "5")
+		w.set("lockout_duration", "15m")
+		w.set("lockout_counter_reset", "15m")
+		w.set("disable_lockout", false)
+	})
+
+	w.newline()
+	w.block("telemetry", nil, func() { telemetry(w, r.Telemetry) })
+
+	if p.ID == "openbao" {
+		auditStanzas(w, r.Audit)
+	}
+	return w.bytes()
+}
+
+func listener(p server.Product, w *hclWriter, baked Baked) {
 	// Both address families; who may connect is the firewall's to say.
-	set(listener, "address", fmt.Sprintf("[::]:%d", baked.APIPort))
-	set(listener, "cluster_address", fmt.Sprintf("[::]:%d", baked.ClusterPort))
-	set(listener, "tls_cert_file", tlsCertPath(p))
-	set(listener, "tls_key_file", tlsKeyPath(p))
-	set(listener, "tls_min_version", baked.TLSMinVersion)
-	headers := listener.AppendNewBlock("custom_response_headers", nil).Body()
-	headers.SetAttributeValue("default", cty.ObjectVal(map[string]cty.Value{
-		"Strict-Transport-Security": cty.TupleVal([]cty.Value{cty.StringVal("max-age=31536000")}),
-	}))
+	w.set("address", fmt.Sprintf("[::]:%d", baked.APIPort))
+	w.set("cluster_address", fmt.Sprintf("[::]:%d", baked.ClusterPort))
+	w.set("tls_cert_file", tlsCertPath(p))
+	w.set("tls_key_file", tlsKeyPath(p))
+	w.set("tls_min_version", baked.TLSMinVersion)
+	w.block("custom_response_headers", nil, func() {
+		w.object("default", func() { w.set("Strict-Transport-Security", []string{"max-age=31536000"}) })
+	})
+	if p.ID == "openbao" {
+		// Off by default since 2.6, and here whatever the version.
+		w.set("disable_unauthed_rekey_endpoints", true)
+		w.set("disable_unauthed_generate_root_endpoints", true)
+	}
+}
 
-	body.AppendNewline()
-	lockout := body.AppendNewBlock("user_lockout", []string{"all"}).Body()
-	set(lockout, "lockout_threshold", "5")
-	set(lockout, "lockout_duration", "15m")
-	set(lockout, "lockout_counter_reset", "15m")
-	lockout.SetAttributeValue("disable_lockout", cty.False)
-
-	body.AppendNewline()
-	telemetry := body.AppendNewBlock("telemetry", nil).Body()
-	set(telemetry, "prometheus_retention_time", "24h")
+func telemetry(w *hclWriter, t node.Telemetry) {
+	w.set("prometheus_retention_time", "24h")
 	// A metric's name must not change with the host's, whatever node.hcl says of those that the agent sends.
-	telemetry.SetAttributeValue("disable_hostname", cty.True)
+	w.set("disable_hostname", true)
 	for _, o := range []struct{ name, value string }{
-		{"statsd_address", r.Telemetry.StatsDAddress}, {"dogstatsd_addr", r.Telemetry.DogStatsDAddr}, {"metrics_prefix", r.Telemetry.MetricsPrefix},
+		{"statsd_address", t.StatsDAddress}, {"dogstatsd_addr", t.DogStatsDAddr}, {"metrics_prefix", t.MetricsPrefix},
 	} {
 		if o.value != "" {
-			set(telemetry, o.name, o.value)
+			w.set(o.name, o.value)
 		}
 	}
-	if tags := r.Telemetry.DogStatsDTags; len(tags) > 0 {
-		var list []cty.Value
-		for _, tag := range tags {
-			list = append(list, cty.StringVal(tag))
-		}
-		telemetry.SetAttributeValue("dogstatsd_tags", cty.TupleVal(list))
+	if len(t.DogStatsDTags) > 0 {
+		w.set("dogstatsd_tags", t.DogStatsDTags)
 	}
-	if p.ID == "openbao" {
-		openBaoOnly(body, listener, r.Audit)
-	}
-	return hclwrite.Format(f.Bytes())
 }
 
 // vaultOnly states what OpenBao does not have. Since 1.20 Vault refuses Raft storage when nobody has decided about
 // memory locking; OpenBao has none. Vault 1.21.1 warns that it does not know deny_slash_in_templated_paths, and starts;
 // releases that fixed CVE-2026-5006 do. OpenBao denies slashes since 2.6 without being told.
-func vaultOnly(body *hclwrite.Body, baked Baked) {
-	body.SetAttributeValue("disable_mlock", cty.BoolVal(!baked.MemoryLock))
-	body.SetAttributeValue("deny_slash_in_templated_paths", cty.True)
+func vaultOnly(w *hclWriter, baked Baked) {
+	w.set("disable_mlock", !baked.MemoryLock)
+	w.set("deny_slash_in_templated_paths", true)
 }
 
-// openBaoOnly states what Vault does not know. The API of OpenBao creates no audit devices (since 2.3.2), so
-// they are stated here; on Vault they are made through the API once there is a cluster. The unauthenticated endpoints are off
-// by default since 2.6, and here whatever the version.
-func openBaoOnly(body, listener *hclwrite.Body, devices []node.AuditDevice) {
-	listener.SetAttributeValue("disable_unauthed_rekey_endpoints", cty.True)
-	listener.SetAttributeValue("disable_unauthed_generate_root_endpoints", cty.True)
-
+// auditStanzas are stated for OpenBao, whose API creates none (since 2.3.2); on Vault they are made through the API once
+// there is a cluster.
+func auditStanzas(w *hclWriter, devices []node.AuditDevice) {
 	for _, device := range devices {
-		body.AppendNewline()
-		audit := body.AppendNewBlock("audit", []string{device.Type, device.Type}).Body()
-		options := audit.AppendNewBlock("options", nil).Body()
-		for _, name := range slices.Sorted(maps.Keys(device.Options)) {
-			options.SetAttributeValue(name, cty.StringVal(device.Options[name]))
-		}
+		w.newline()
+		w.block("audit", []string{device.Type, device.Type}, func() {
+			w.block("options", nil, func() {
+				for _, name := range slices.Sorted(maps.Keys(device.Options)) {
+					w.set(name, device.Options[name])
+				}
+			})
+		})
 	}
 }

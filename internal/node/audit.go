@@ -3,8 +3,6 @@ package node
 import (
 	"slices"
 	"strings"
-
-	"github.com/hashicorp/hcl/v2"
 )
 
 // AuditDevice is one device that the server writes its audit log to.
@@ -15,7 +13,7 @@ type AuditDevice struct {
 
 type auditSpec struct {
 	Type string   `hcl:"type,label"`
-	Body hcl.Body `hcl:",remain"`
+	Rest struct{} `hcl:",remain"`
 }
 
 // Options that every device has. log_raw is not among them: it writes secrets in the clear.

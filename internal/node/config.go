@@ -4,7 +4,6 @@ import (
 	"reflect"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
@@ -74,7 +73,7 @@ func Parse(name string, src []byte, image Image) (*Config, error) {
 	refused := refuseExpressions(body, shape, &wrong)
 
 	var spec fileSpec
-	for _, d := range gohcl.DecodeBody(body, nil, &spec) {
+	for _, d := range decode(body, reflect.ValueOf(&spec).Elem()) {
 		if !insideAny(d.Subject, refused) {
 			wrong.addDiagnostics(name, hcl.Diagnostics{d})
 		}

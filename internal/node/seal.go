@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/hashicorp/hcl/v2"
 )
 
 // Seal is what protects the server's root key.
@@ -115,7 +113,7 @@ var sealPairs = [][2]string{
 
 type sealSpec struct {
 	Type string   `hcl:"type,label"`
-	Body hcl.Body `hcl:",remain"`
+	Rest struct{} `hcl:",remain"`
 }
 
 func (s *sealSpec) check(at locator, server string, wrong *Mistakes) Seal {

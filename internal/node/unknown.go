@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
@@ -13,7 +12,7 @@ import (
 // knows, and takes them out of the body: the decoder's own message would not say what is
 // known.
 func refuseUnknown(body *hclsyntax.Body, spec reflect.Type, wrong *Mistakes) {
-	schema, _ := gohcl.ImpliedBodySchema(reflect.Zero(spec).Interface())
+	schema, _ := schemaOf(spec)
 	var keys, blocks []string
 	for _, a := range schema.Attributes {
 		keys = append(keys, a.Name)
