@@ -31,8 +31,9 @@ type Assembly struct {
 	kernel  kernelFiles
 	kernels []measure.Kernel // what the unified kernel images measure
 	disk    diskPlan
-	staged  bool            // the staging directory exists
-	signer  *netboot.Signer // of the netboot bundle; nil for none
+	staged  bool              // the staging directory exists
+	bill    map[string][]byte // the bill of materials in its formats, by file name
+	signer  *netboot.Signer   // of the netboot bundle; nil for none
 }
 
 // New checks the spec, the host's tools and the binaries, and opens the sandbox that the bake

@@ -310,6 +310,7 @@ func checkRoot(t *testing.T, r Result, cacheDir string) {
 		t.Error("sysusers.d of the overlay made no account")
 	}
 	checkTrust(t, r, tree)
+	checkBill(t, r, tree)
 
 	have := map[string]bool{}
 	need := map[string][]string{}

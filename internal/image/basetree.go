@@ -103,6 +103,7 @@ func bootstrapArgs(s Spec, tree string) []string {
 	for _, p := range unwantedPaths {
 		args = append(args, "--dpkgopt=path-exclude="+p)
 	}
+	args = append(args, "--dpkgopt=path-include="+documentation+"/*/copyright")
 	if s.Snapshot != "" {
 		args = append(args, "--aptopt=Acquire::Check-Valid-Until \"false\"")
 	}
@@ -110,10 +111,12 @@ func bootstrapArgs(s Spec, tree string) []string {
 	return append(args, sources(s)...)
 }
 
-// unwantedPaths are never unpacked. Copyright files stay until the seal: the bill of materials
-// may want them.
+// documentation is where packages have theirs. Copyright files stay until the seal, for the bill of materials.
+const documentation = "/usr/share/doc"
+
+// unwantedPaths are never unpacked.
 var unwantedPaths = []string{
-	"/usr/share/doc/*", "/usr/share/info/*", "/usr/share/lintian/*", "/usr/share/locale/*", "/usr/share/man/*",
+	documentation + "/*", "/usr/share/info/*", "/usr/share/lintian/*", "/usr/share/locale/*", "/usr/share/man/*",
 	"/usr/share/bash-completion/*", "/usr/share/zsh/*",
 }
 

@@ -15,7 +15,7 @@ import (
 
 // baseRecipe counts the ways in which this package makes base trees. It is part of the cache key:
 // raise it whenever the same spec gives a different tree.
-const baseRecipe = 2
+const baseRecipe = 3
 
 // maxBaseAge is how long a base tree of the moving archive is reused. A dated snapshot never
 // changes; today's archive does, and a golden image must not miss its security updates for long.

@@ -10,9 +10,8 @@ import (
 
 const packageFormat = `${binary:Package}\t${Version}\t${Architecture}\t${source:Package}\t${source:Version}\n`
 
-// sealPackages writes the package database down and removes the packages of the bake file by
-// file. dpkg --remove would run their maintainer scripts, which say goodbye to a running system.
-func (a *Assembly) sealPackages(ctx context.Context) error {
+// listPackages writes the package database down.
+func (a *Assembly) listPackages(ctx context.Context) error {
 	table, err := a.box.output(a.Command(ctx, "dpkg-query", "--show", "--showformat="+packageFormat))
 	if err != nil {
 		return err
@@ -20,10 +19,18 @@ func (a *Assembly) sealPackages(ctx context.Context) error {
 	if a.result.Packages, err = parsePackages(string(table)); err != nil {
 		return err
 	}
-	var keep, seal []string
 	for i, p := range a.result.Packages {
-		if sealedAway(p.Name, a.spec.Packages) {
-			a.result.Packages[i].Sealed = true
+		a.result.Packages[i].Sealed = sealedAway(p.Name, a.spec.Packages)
+	}
+	return nil
+}
+
+// sealPackages removes the packages of the bake file by file. dpkg --remove would run their maintainer scripts, which say
+// goodbye to a running system.
+func (a *Assembly) sealPackages(ctx context.Context) error {
+	var keep, seal []string
+	for _, p := range a.result.Packages {
+		if p.Sealed {
 			seal = append(seal, p.Name)
 		} else {
 			keep = append(keep, p.Name)

@@ -64,6 +64,11 @@ func (a *Assembly) stage(ctx context.Context) error {
 	if a.result.Beside, err = a.stageTrust(dir); err != nil {
 		return err
 	}
+	bill, err := writeBeside(dir, a.bill)
+	if err != nil {
+		return err
+	}
+	a.result.Beside = append(a.result.Beside, bill...)
 	text, err := json.MarshalIndent(struct {
 		Schema string `json:"schema"`
 		Result

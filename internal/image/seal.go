@@ -56,6 +56,12 @@ func (a *Assembly) Seal(ctx context.Context) error {
 		if err := a.takeKernel(ctx); err != nil {
 			return fmt.Errorf("cannot take the kernel out of the tree: %w", err)
 		}
+		if err := a.listPackages(ctx); err != nil {
+			return fmt.Errorf("cannot list the packages: %w", err)
+		}
+		if err := a.writeBill(ctx); err != nil {
+			return fmt.Errorf("cannot write the bill of materials: %w", err)
+		}
 		if err := a.sealPackages(ctx); err != nil {
 			return fmt.Errorf("cannot seal the packages away: %w", err)
 		}

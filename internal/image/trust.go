@@ -168,6 +168,11 @@ func (a *Assembly) stageTrust(dir string) ([]SideFile, error) {
 			files[path.Join(EnrolmentDir, name)] = content
 		}
 	}
+	return writeBeside(dir, files)
+}
+
+// writeBeside writes files beside the disks, each under its name, which is relative to dir.
+func writeBeside(dir string, files map[string][]byte) ([]SideFile, error) {
 	var written []SideFile
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), files[name], 0o644); err != nil {
