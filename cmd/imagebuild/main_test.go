@@ -87,7 +87,7 @@ func TestControlsTable(t *testing.T) {
 // A machine that something else has installed has other controls than an image of ours.
 func TestLayoutChoosesTheControls(t *testing.T) {
 	_, sealed, _ := cli("controls")
-	for _, distribution := range []string{"debian/trixie", "ubuntu/noble", "rhel/9"} {
+	for _, distribution := range []string{"debian/trixie", "ubuntu/noble", "rhel/10", "rhel/9"} {
 		code, out, stderr := cli("controls", "--layout", "installed", "--distribution", distribution)
 		if code != 0 || !strings.Contains(out, "boot-chain-protected") || strings.Contains(out, "root-verity ") {
 			t.Errorf("%s: %d, %s", distribution, code, stderr)

@@ -159,7 +159,7 @@ func TestImpossiblePairsAreRefused(t *testing.T) {
 	for pair, says := range map[[2]string]string{
 		{"sealed", "ubuntu/noble"}:    `layout "sealed" does not stand on distribution "ubuntu/noble": give it one of debian/trixie, debian/bookworm, or harden a machine of Ubuntu 24.04 LTS with layout "installed"`,
 		{"sealed", "rhel/9"}:          `with layout "installed"`,
-		{"installed", "debian/sid"}:   `"debian/sid" is not one of debian/trixie, debian/bookworm, ubuntu/noble, rhel/9`,
+		{"installed", "debian/sid"}:   `"debian/sid" is not one of debian/trixie, debian/bookworm, ubuntu/noble, rhel/10, rhel/9`,
 		{"floating", "debian/trixie"}: `layout "floating" is not one of sealed, installed`,
 	} {
 		_, err := c.Compile(control.Profile{Server: "vault", Platform: "vm", Layout: pair[0], Distribution: pair[1]})

@@ -91,7 +91,7 @@ type Tenants struct {
 
 // All lists the distributions, the default of each layout first. It is no variable: hostcheck, which links this package and never
 // asks, would carry the table.
-func All() []Distribution { return []Distribution{trixie(), bookworm(), noble(), rhel9()} }
+func All() []Distribution { return []Distribution{trixie(), bookworm(), noble(), rhel10(), rhel9()} }
 
 // IDs lists the distributions of a layout.
 func IDs(layout string) []string {

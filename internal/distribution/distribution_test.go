@@ -57,7 +57,7 @@ func TestFindNamesTheWayOut(t *testing.T) {
 	for name, c := range map[string]struct{ layout, id, says string }{
 		"impossible pair":   {"sealed", "ubuntu/noble", `harden a machine of Ubuntu 24.04 LTS with layout "installed"`},
 		"the other one":     {"sealed", "rhel/9", "debian/trixie, debian/bookworm"},
-		"unknown":           {"installed", "debian/sid", "debian/trixie, debian/bookworm, ubuntu/noble, rhel/9"},
+		"unknown":           {"installed", "debian/sid", "debian/trixie, debian/bookworm, ubuntu/noble, rhel/10, rhel/9"},
 		"unknown of sealed": {"sealed", "debian/sid", "not one of debian/trixie, debian/bookworm"},
 		"unknown layout":    {"floating", "debian/trixie", "sealed, installed"},
 	} {
@@ -76,6 +76,8 @@ func TestDetect(t *testing.T) {
 		"ID='almalinux'\nVERSION_ID='9.5'\n":                                                                                    "rhel/9",
 		"ID=\"ol\"\nVERSION_ID=\"9.3\"\n":                                                                                       "rhel/9",
 		"ID=\"rhel\"\nVERSION_ID=\"9\"\n":                                                                                       "rhel/9",
+		"ID=\"rhel\"\nVERSION_ID=\"10.1\"\n":                                                                                    "rhel/10",
+		"ID=\"centos\"\nVERSION_ID=\"10\"\n":                                                                                    "rhel/10",
 	} {
 		if got, err := distribution.Detect(text); err != nil || got.ID != want {
 			t.Errorf("%q: %q, %v, want %s", text, got.ID, err, want)

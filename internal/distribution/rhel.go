@@ -1,5 +1,7 @@
 package distribution
 
+import "slices"
+
 // rhel9 stands for RHEL 9 and what is built from its sources. systemd-networkd is not among its packages, so NetworkManager
 // keeps the network, and with it the message bus.
 func rhel9() Distribution {
@@ -49,4 +51,14 @@ func rhel9() Distribution {
 			},
 		},
 	}
+}
+
+// rhel10 stands for RHEL 10 and what is built from its sources: where it differs from 9. The dump of a crashed kernel has packages of its own, rules of
+// the audit are loaded by a unit of their own, and systemd-networkd still is not among the packages.
+func rhel10() Distribution {
+	d := rhel9()
+	d.ID, d.Name, d.Version = "rhel/10", "RHEL 10 (also Rocky Linux, AlmaLinux, Oracle Linux)", "10"
+	d.Packages.Forbidden = append(slices.Clone(d.Packages.Forbidden), "kdump-utils", "makedumpfile")
+	d.Tenants.Units = append(slices.Clone(d.Tenants.Units), "audit-rules.service")
+	return d
 }

@@ -37,7 +37,7 @@ func config(t *testing.T, id string) Config {
 var someDigest = strings.Repeat("0123456789abcdef", 4)
 
 func TestRenderedFilesAreStrict(t *testing.T) {
-	for _, id := range []string{"debian/bookworm", "debian/trixie", "ubuntu/noble", "rhel/9"} {
+	for _, id := range []string{"debian/bookworm", "debian/trixie", "ubuntu/noble", "rhel/10", "rhel/9"} {
 		c := config(t, id)
 		if err := Check("x", render(c, someDigest)); err != nil {
 			t.Errorf("%s: %v", id, err)
@@ -111,7 +111,7 @@ func scripts(t *testing.T, c Config) map[string]string {
 // The shells of the installers read what is rendered, and so does shellcheck.
 func TestScriptsAreShell(t *testing.T) {
 	checkers := map[string][]string{"dash": {"dash", "-n"}, "busybox": {"busybox", "sh", "-n"}, "bash": {"bash", "--posix", "-n"}, "shellcheck": {"shellcheck", "--shell=sh", "--severity=warning"}}
-	for _, id := range []string{"debian/trixie", "ubuntu/noble", "rhel/9"} {
+	for _, id := range []string{"debian/trixie", "ubuntu/noble", "rhel/10", "rhel/9"} {
 		for name, text := range scripts(t, config(t, id)) {
 			if strings.ContainsAny(text, "'") && (name == "joined" || name == "fetch") {
 				t.Errorf("%s: %s: a single quote ends the command of a preseed: %s", id, name, text)
@@ -142,5 +142,21 @@ func TestPreseedIsDebconf(t *testing.T) {
 	cmd.Stdin = strings.NewReader(string(render(config(t, "debian/trixie"), someDigest)))
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// pykickstart reads the kickstart as the releases do. Debian does not have it.
+func TestKickstartIsKickstart(t *testing.T) {
+	if _, err := exec.LookPath("ksvalidator"); err != nil {
+		t.Skip("ksvalidator (pykickstart) is not here")
+	}
+	for id, version := range map[string]string{"rhel/9": "RHEL9", "rhel/10": "RHEL10"} {
+		file := filepath.Join(t.TempDir(), "ks.cfg")
+		if err := os.WriteFile(file, render(config(t, id), someDigest), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("ksvalidator", "--followincludes", "--version", version, file).CombinedOutput(); err != nil || strings.Contains(string(out), "eprecat") {
+			t.Errorf("%s: %v: %s", id, err, out)
+		}
 	}
 }

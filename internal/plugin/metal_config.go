@@ -14,7 +14,7 @@ type MetalConfig struct {
 	common.PackerConfig `mapstructure:",squash"`
 	HardeningConfig     `mapstructure:",squash"`
 
-	// The distribution to install: `debian/trixie`, `debian/bookworm`, `ubuntu/noble` or `rhel/9`. It decides which installer gets its answers:
+	// The distribution to install: `debian/trixie`, `debian/bookworm`, `ubuntu/noble`, `rhel/10` or `rhel/9`. It decides which installer gets its answers:
 	// preseed, autoinstall or kickstart.
 	Distribution string `mapstructure:"distribution" required:"true"`
 	// Where the directory will be served: `https://host/path`.

@@ -56,9 +56,9 @@ func TestMetalReportsEveryMistake(t *testing.T) {
 
 // What goes in stays, and what comes out is a directory that passes the strict checks, the same each time.
 func TestMetalArtifact(t *testing.T) {
-	for distribution, first := range map[string]string{"debian/trixie": "preseed.cfg", "ubuntu/noble": "user-data", "rhel/9": "ks.cfg"} {
+	for distribution, first := range map[string]string{"debian/trixie": "preseed.cfg", "ubuntu/noble": "user-data", "rhel/9": "ks.cfg", "rhel/10": "ks.cfg"} {
 		changes := map[string]any{"distribution": distribution}
-		if distribution == "rhel/9" {
+		if strings.HasPrefix(distribution, "rhel/") {
 			changes["source"] = "https://mirror.example/9/BaseOS/x86_64/os"
 		}
 		p, err := configureMetal(t, changes)
