@@ -138,6 +138,12 @@ func TestInstallScript(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	b.kernel(t)
+	// What Debian's installer leaves behind when its own hooks do not run.
+	for _, own := range []string{"etc/dpkg/dpkg.cfg.d/force-unsafe-io", "etc/apt/apt.conf.d/00IgnoreTimeConflict", "etc/apt/apt.conf.d/00trustcdrom"} {
+		if err := os.WriteFile(filepath.Join(b.tree, own), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	out, err := b.install(t, "sh", "-u")
 	if err != nil || !strings.Contains(out, "the system is installed and verified") {
 		t.Fatalf("%v: %s", err, out[max(0, len(out)-6000):])
@@ -145,7 +151,8 @@ func TestInstallScript(t *testing.T) {
 	if len(b.bootable(t)) == 0 {
 		t.Error("nothing is left to boot")
 	}
-	for _, gone := range []string{".strongroom-install", "usr/sbin/sshd", "usr/bin/sudo", "etc/ssh", "usr/sbin/policy-rc.d"} {
+	for _, gone := range []string{".strongroom-install", "usr/sbin/sshd", "usr/bin/sudo", "etc/ssh", "usr/sbin/policy-rc.d",
+		"etc/dpkg/dpkg.cfg.d/force-unsafe-io", "etc/apt/apt.conf.d/00IgnoreTimeConflict", "etc/apt/apt.conf.d/00trustcdrom"} {
 		if _, err := os.Lstat(filepath.Join(b.tree, gone)); err == nil {
 			t.Errorf("%s is still there", gone)
 		}
