@@ -27,6 +27,12 @@ variable "image_version" {
   default = "0.1.0"
 }
 
+variable "lock_file" {
+  type        = string
+  default     = ""
+  description = "Path of strongroom.lock: the first bake writes it, later ones take in nothing else. Empty: what the archive has today."
+}
+
 variable "project" {
   type = string
 }
@@ -60,6 +66,7 @@ data "strongroom-release" "server" {
 source "strongroom-image" "node" {
   image_name       = "strongroom-vault"
   image_version    = var.image_version
+  lock_file        = var.lock_file
   profile          = "vault/cloud"
   formats          = ["raw.tar.gz"]
   output_directory = "out/gcp"

@@ -44,6 +44,12 @@ variable "image_version" {
   description = "Version that the image carries and that a rolling replacement compares."
 }
 
+variable "lock_file" {
+  type        = string
+  default     = ""
+  description = "Path of strongroom.lock: the first bake writes it, later ones take in nothing else. Empty: what the archive has today."
+}
+
 variable "distribution" {
   type    = string
   default = "debian/trixie"
@@ -63,6 +69,7 @@ variable "output_directory" {
 source "strongroom-image" "node" {
   image_name    = "strongroom-${var.server}"
   image_version = var.image_version
+  lock_file     = var.lock_file
   distribution  = var.distribution
   profile       = "${var.server}/vm"
 

@@ -28,6 +28,12 @@ variable "image_version" {
   description = "Version that the image carries and that a rolling replacement compares."
 }
 
+variable "lock_file" {
+  type        = string
+  default     = ""
+  description = "Path of strongroom.lock: the first bake writes it, later ones take in nothing else. Empty: what the archive has today."
+}
+
 # For OpenBao: product = "openbao", and the block openbao in place of vault below.
 data "strongroom-release" "server" {
   product = "vault"
@@ -41,6 +47,7 @@ data "strongroom-release" "server" {
 source "strongroom-image" "node" {
   image_name    = "strongroom-vault"
   image_version = var.image_version
+  lock_file     = var.lock_file
 
   vault {
     binary = data.strongroom-release.server.path

@@ -68,7 +68,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func serve(args []string) error {
 	set := plugin.NewSet()
 	set.SetVersion(version.NewRawVersion(buildVersion))
-	set.RegisterBuilder("image", &builder.Builder{Catalogue: hardening.Load})
+	set.RegisterBuilder("image", &builder.Builder{Catalogue: hardening.Load, Version: buildVersion})
 	set.RegisterProvisioner("harden", &builder.Provisioner{Catalogue: hardening.Load})
 	set.RegisterDatasource("release", &builder.Datasource{})
 	set.RegisterPostProcessor("launch-template", &builder.LaunchTemplate{})

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/lock"
 	"github.com/strongroom/strongroom/internal/measure"
 	"github.com/strongroom/strongroom/internal/netboot"
 )
@@ -24,6 +25,8 @@ type Assembly struct {
 	log     *slog.Logger
 	box     *sandbox
 	cache   cache
+	lock    *lock.File // what is taken in; nil until the archive was asked
+	newLock bool       // there was none to bake from
 	initrd  background // the initrd is made beside the steps between BaseTree and Initrd
 	result  Result
 	running sync.Mutex // steps do not overlap
@@ -43,7 +46,10 @@ func New(spec Spec, log *slog.Logger) (*Assembly, error) {
 		return nil, errors.Join(errs...)
 	}
 	var err error
-	for _, dir := range []*string{&spec.OutputDir, &spec.CacheDir} {
+	for _, dir := range []*string{&spec.OutputDir, &spec.CacheDir, &spec.LockFile} {
+		if *dir == "" {
+			continue // no lock file
+		}
 		if *dir, err = filepath.Abs(*dir); err != nil {
 			return nil, fmt.Errorf("cannot resolve %s: %w", *dir, err)
 		}
@@ -58,6 +64,13 @@ func New(spec Spec, log *slog.Logger) (*Assembly, error) {
 	if err != nil {
 		return nil, err
 	}
+	locked, err := readLock(spec, binaries)
+	if err != nil {
+		return nil, err
+	}
+	if locked != nil {
+		spec.Epoch = time.Unix(locked.Epoch, 0).UTC()
+	}
 	digest, err := spec.Overlay.Digest()
 	if err != nil {
 		return nil, err
@@ -71,10 +84,10 @@ func New(spec Spec, log *slog.Logger) (*Assembly, error) {
 	if err := os.MkdirAll(spec.CacheDir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make the cache directory: %w", err)
 	}
-	a := &Assembly{spec: spec, log: log, cache: cache{dir: spec.CacheDir}, signer: signer}
+	a := &Assembly{spec: spec, log: log, cache: cache{dir: spec.CacheDir}, lock: locked, signer: signer}
 	a.result = Result{
 		Name: spec.Name, Version: spec.Version, Distribution: spec.Distribution, Snapshot: spec.Snapshot,
-		Profile: spec.Profile, Parameters: spec.Parameters, Overlay: digest, Binaries: binaries, BaseKey: baseKey(spec),
+		Profile: spec.Profile, Parameters: spec.Parameters, Overlay: digest, Binaries: binaries,
 	}
 	a.cache.sweep()
 	if a.box, err = openSandbox(spec.CacheDir, workRoom(spec), log); err != nil {

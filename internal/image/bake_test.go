@@ -25,6 +25,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/strongroom/strongroom/internal/lock"
 	"github.com/strongroom/strongroom/internal/netboot"
 	"github.com/strongroom/strongroom/internal/overlay"
 )
@@ -116,6 +117,7 @@ func TestBake(t *testing.T) {
 			t.Run("disk", func(t *testing.T) { checkDisk(t, first) })
 			t.Run("root", func(t *testing.T) { checkRoot(t, first, spec.CacheDir) })
 			t.Run("netboot", func(t *testing.T) { checkNetboot(t, first) })
+			t.Run("lock", func(t *testing.T) { checkLocked(t, first) })
 			t.Run("same bytes again", func(t *testing.T) {
 				again := smallSpec(t)
 				again.Distribution = distribution
@@ -207,6 +209,25 @@ func checkDisk(t *testing.T, r Result) {
 	esp := extract(t, r, 0)
 	tool(t, "fsck.vfat", "-n", esp)
 	checkFormats(t, r.Dir)
+}
+
+// checkLocked reads the lock beside the image, and finds every package of the image in it.
+func checkLocked(t *testing.T, r Result) {
+	f, err := lock.Read(filepath.Join(r.Dir, r.Lock.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Digest() != r.Lock.SHA256 {
+		t.Errorf("the manifest says the lock is %s, it is %s", r.Lock.SHA256, f.Digest())
+	}
+	for _, p := range r.Packages {
+		if locked, ok := f.Find(p.Name); !ok || locked.Version != p.Version {
+			t.Errorf("package %s %s of the image: the lock has %q", p.Name, p.Version, locked.Version)
+		}
+	}
+	if len(f.Packages) != len(r.Packages) {
+		t.Errorf("%d packages are locked, %d are in the image", len(f.Packages), len(r.Packages))
+	}
 }
 
 // checkNetboot reads the bundle as a server does, and its unified kernel image as firmware does.
@@ -490,7 +511,9 @@ func TestKilledBakeLeavesNothing(t *testing.T) {
 		t.Error("a mount of the killed bake is visible on the host")
 	}
 	filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
+		// Packages and what the archive answered stay for the next bake: each came whole, or not at all.
+		kept := strings.HasPrefix(d.Name(), "package-") || strings.HasPrefix(d.Name(), "resolved-")
+		if err == nil && !d.IsDir() && !kept {
 			t.Errorf("the killed bake left %s", p)
 		}
 		return nil

@@ -6,8 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"github.com/strongroom/strongroom/internal/lock"
 )
 
 const (
@@ -26,16 +27,15 @@ const (
 
 const treeDir = "tree" // of the work directory
 
-// BaseTree makes the tree of packages, from the cache when it holds one, and starts making the
+// BaseTree makes the tree of the packages of the lock, from the cache when it holds one, and starts making the
 // initrd, which depends on nothing but this tree.
 func (a *Assembly) BaseTree(ctx context.Context) error {
 	return a.step(ctx, stepBaseTree, "", func(ctx context.Context) error {
-		name := "base-" + a.result.BaseKey + ".tar"
-		maxAge := maxBaseAge
-		if a.spec.Snapshot != "" {
-			maxAge = 0
+		if err := a.takeLock(ctx); err != nil {
+			return err
 		}
-		cached, err := a.cache.open(name, maxAge)
+		name := "base-" + a.result.BaseKey + ".tar"
+		cached, err := a.cache.open(name, 0)
 		if err != nil {
 			return err
 		}
@@ -55,14 +55,23 @@ func (a *Assembly) BaseTree(ctx context.Context) error {
 	})
 }
 
-// bootstrap makes the tree with mmdebstrap and puts it into the cache.
+// bootstrap makes the tree with mmdebstrap out of the pool, and puts it into the cache.
 func (a *Assembly) bootstrap(ctx context.Context, name string) error {
-	a.log.InfoContext(ctx, "installing packages", "distribution", a.spec.Distribution, "archive", archiveName(a.spec))
-	cmd := a.box.command(ctx, bootstrapArgs(a.spec, a.box.path(treeDir))...)
+	if err := a.makePool(ctx); err != nil {
+		return err
+	}
+	a.log.InfoContext(ctx, "installing packages", "distribution", a.spec.Distribution, "packages", len(a.lock.Packages))
+	cmd := a.box.command(ctx, bootstrapArgs(a.spec.Distribution, a.lock.Packages, a.box.path(poolDir), a.box.path(treeDir))...)
 	// INITRD=No tells the kernel's maintainer script to make no initrd: ours is another one.
 	cmd.Env = append(cmd.Env, "INITRD=No", fmt.Sprintf("SOURCE_DATE_EPOCH=%d", a.spec.Epoch.Unix()))
 	if err := a.box.run(cmd); err != nil {
-		return explainBootstrap(err, a.spec)
+		return fmt.Errorf("cannot make the base tree: %w", err)
+	}
+	if err := a.checkInstalled(ctx); err != nil {
+		return fmt.Errorf("the base tree is not what the lock says: %w", err)
+	}
+	if err := a.box.files.RemoveAll(poolDir); err != nil {
+		return err
 	}
 	return a.cache.put(name, func(w io.Writer) error {
 		cmd := a.box.command(ctx, "tar", "--create", "--directory="+a.box.path(treeDir), "--numeric-owner", "--sort=name",
@@ -84,31 +93,29 @@ func (a *Assembly) unpack(ctx context.Context, dir string, r io.Reader) error {
 }
 
 // bootstrapArgs is the argv of mmdebstrap. The mode is root in either case: in an ordinary
-// user's sandbox, root is the namespace's.
-func bootstrapArgs(s Spec, tree string) []string {
-	d := distributions[s.Distribution]
+// user's sandbox, root is the namespace's. Every package is named: nothing is left for apt to choose.
+func bootstrapArgs(distribution string, packages []lock.Package, pool, tree string) []string {
+	suite := distributions[distribution].suite
+	names := make([]string, len(packages))
+	for i, p := range packages {
+		names[i] = p.Name
+	}
 	args := []string{
 		"mmdebstrap",
 		"--mode=root",
 		"--format=directory",
 		"--variant=essential", // no apt in the tree: it is never in the image, and the host's works as well
 		"--architectures=amd64",
-		"--include=" + strings.Join(packagesOf(s), ","),
+		"--include=" + strings.Join(names, ","),
 		"--aptopt=Acquire::Languages \"none\"",
 		"--aptopt=APT::Install-Recommends \"false\"",
-		"--aptopt=Acquire::Retries \"2\"",
-		"--aptopt=Acquire::http::Timeout \"20\"",
 		"--dpkgopt=force-unsafe-io", // the tree is a file system that no crash survives anyway
 	}
 	for _, p := range unwantedPaths {
 		args = append(args, "--dpkgopt=path-exclude="+p)
 	}
 	args = append(args, "--dpkgopt=path-include="+documentation+"/*/copyright")
-	if s.Snapshot != "" {
-		args = append(args, "--aptopt=Acquire::Check-Valid-Until \"false\"")
-	}
-	args = append(args, d.suite, tree)
-	return append(args, sources(s)...)
+	return append(args, suite, tree, poolSource(suite, pool))
 }
 
 // documentation is where packages have theirs. Copyright files stay until the seal, for the bill of materials.
@@ -118,56 +125,6 @@ const documentation = "/usr/share/doc"
 var unwantedPaths = []string{
 	documentation + "/*", "/usr/share/info/*", "/usr/share/lintian/*", "/usr/share/locale/*", "/usr/share/man/*",
 	"/usr/share/bash-completion/*", "/usr/share/zsh/*",
-}
-
-const snapshotArchive = "http://snapshot.debian.org/archive"
-
-// archiveName is the archive as a message names it.
-func archiveName(s Spec) string {
-	if s.Snapshot != "" {
-		return firstOf(s.Mirror, snapshotArchive) + " of " + s.Snapshot
-	}
-	return firstOf(s.Mirror, "the distribution's own mirror")
-}
-
-// sources are the lines of sources.list; none means mmdebstrap's own for the suite.
-func sources(s Spec) []string {
-	suite := distributions[s.Distribution].suite
-	lines := func(main, security string) []string {
-		return []string{
-			"deb " + main + " " + suite + " main",
-			"deb " + main + " " + suite + "-updates main",
-			"deb " + security + " " + suite + "-security main",
-		}
-	}
-	switch {
-	case s.Snapshot != "":
-		root := strings.TrimSuffix(firstOf(s.Mirror, snapshotArchive), "/")
-		return lines(root+"/debian/"+s.Snapshot+"/", root+"/debian-security/"+s.Snapshot+"/")
-	case s.Mirror != "":
-		return []string{"deb " + s.Mirror + " " + suite + " main"}
-	default:
-		return nil
-	}
-}
-
-var (
-	unknownPackage = regexp.MustCompile(`(?:Unable to locate package|Version '[^']*' for '|Couldn't find any package by (?:glob|regex) ')\s*([^\s';]+)|Package '?([^\s';]+)'? has no installation candidate`)
-	unreachable    = regexp.MustCompile(`(?:Could not resolve|Could not connect to|Unable to connect to|Failed to fetch|Cannot initiate the connection to|Connection failed|does not have a Release file)[^;]*`)
-)
-
-// explainBootstrap turns what apt said into the place and the way out.
-func explainBootstrap(err error, s Spec) error {
-	text := err.Error()
-	if m := unknownPackage.FindStringSubmatch(text); m != nil {
-		return withHint(fmt.Errorf("package %s is not in the archive of %s: %w", firstOf(m[1], m[2]), s.Distribution, err),
-			"correct the name in the list of packages, or choose a mirror or snapshot that has it")
-	}
-	if m := unreachable.FindString(text); m != "" {
-		return withHint(fmt.Errorf("cannot reach the package archive (%s): %s", archiveName(s), m),
-			"look at the network and at http_proxy, or choose another mirror")
-	}
-	return fmt.Errorf("cannot make the base tree: %w", err)
 }
 
 // mountKernelFilesystems gives commands in the tree what they expect of a running system: proc, the

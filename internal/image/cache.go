@@ -10,25 +10,39 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/lock"
 )
 
 // baseRecipe counts the ways in which this package makes base trees. It is part of the cache key:
-// raise it whenever the same spec gives a different tree.
-const baseRecipe = 3
-
-// maxBaseAge is how long a base tree of the moving archive is reused. A dated snapshot never
-// changes; today's archive does, and a golden image must not miss its security updates for long.
-const maxBaseAge = 24 * time.Hour
+// raise it whenever the same lock gives a different tree.
+const baseRecipe = 4
 
 // baseKey is the digest of everything that determines the base tree.
-func baseKey(s Spec) string {
+func baseKey(f lock.File) string {
+	type item struct{ Name, SHA256 string }
+	items := make([]item, len(f.Packages))
+	for i, p := range f.Packages {
+		items[i] = item{p.Name, p.SHA256}
+	}
+	slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.Name, b.Name) })
 	return digestOf(struct {
-		Recipe                         int
+		Recipe       int
+		Distribution string
+		Epoch        int64
+		Packages     []item
+	}{baseRecipe, f.Distribution, f.Epoch, items})
+}
+
+// askKey is the digest of everything that determines what the archive is asked.
+func askKey(s Spec) string {
+	return digestOf(struct {
 		Distribution, Mirror, Snapshot string
-		Epoch                          int64
 		Packages                       []string
-	}{baseRecipe, s.Distribution, s.Mirror, s.Snapshot, s.Epoch.Unix(), packagesOf(s)})
+	}{s.Distribution, s.Mirror, s.Snapshot, packagesOf(s)})
 }
 
 // digestOf is the SHA-256 of a value's JSON, short enough for a file name.

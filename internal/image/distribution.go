@@ -42,13 +42,22 @@ const (
 
 // packagesOf are those of the image and of the bake, in order.
 func packagesOf(s Spec) []string {
+	return sortedNames(slices.Concat(builderPackages(s), s.Packages))
+}
+
+// builderPackages are those that every image of this kind needs.
+func builderPackages(s Spec) []string {
 	d := distributions[s.Distribution]
-	packages := slices.Concat(d.runtime, d.bakeTime, s.Packages)
+	packages := slices.Concat(d.runtime, d.bakeTime)
 	if i := slices.Index(packages, cloudKernel); i >= 0 && s.Hardware {
 		packages[i] = fullKernel
 	}
-	slices.Sort(packages)
-	return slices.Compact(packages)
+	return sortedNames(packages)
+}
+
+func sortedNames(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Distributions lists the distributions that a Spec may name.

@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/strongroom/strongroom/internal/lock"
 )
 
 // ManifestName is the file that describes the artifacts beside it.
@@ -64,11 +67,13 @@ func (a *Assembly) stage(ctx context.Context) error {
 	if a.result.Beside, err = a.stageTrust(dir); err != nil {
 		return err
 	}
-	bill, err := writeBeside(dir, a.bill)
+	rest := maps.Clone(a.bill)
+	rest[lock.Name] = a.lock.Bytes()
+	besides, err := writeBeside(dir, rest)
 	if err != nil {
 		return err
 	}
-	a.result.Beside = append(a.result.Beside, bill...)
+	a.result.Beside = append(a.result.Beside, besides...)
 	text, err := json.MarshalIndent(struct {
 		Schema string `json:"schema"`
 		Result
@@ -138,6 +143,9 @@ func allZero(b []byte) bool { return bytes.Equal(b, zeros[:len(b)]) }
 // Publish makes the artifacts appear under the output directory's name, all at once.
 func (a *Assembly) Publish(ctx context.Context) error {
 	return a.step(ctx, stepPublish, stepManifest, func(context.Context) error {
+		if err := a.writeLock(); err != nil {
+			return err
+		}
 		if err := a.publish(); err != nil {
 			return fmt.Errorf("cannot publish %s: %w", a.spec.OutputDir, err)
 		}

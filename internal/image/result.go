@@ -15,7 +15,8 @@ type Result struct {
 	Profile      string            `json:"profile,omitempty"`    // "openbao/vm"
 	Parameters   map[string]string `json:"parameters,omitempty"` // of the profile, every one resolved
 	BaseKey      string            `json:"base_key"`             // digest of what determines the base tree
-	BaseCached   bool              `json:"base_cached"`          // whether it came from the cache
+	BaseCached   bool              `json:"-"`                    // whether it came from the cache
+	Lock         LockFile          `json:"lock"`
 	Overlay      string            `json:"overlay_sha256"`
 	RootHash     string            `json:"root_hash"` // dm-verity
 	Kernel       string            `json:"kernel"`    // release: "6.12.48+deb13-cloud-amd64"

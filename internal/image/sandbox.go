@@ -143,13 +143,17 @@ func (b *sandbox) command(ctx context.Context, argv ...string) *exec.Cmd {
 	if os.Geteuid() != 0 {
 		args = append(args, "--user")
 	}
-	cmd := exec.CommandContext(ctx, "nsenter", append(append(args, "--"), argv...)...)
+	args = append(args, "--", "sh", "-c", withUmask, "sh")
+	cmd := exec.CommandContext(ctx, "nsenter", append(args, argv...)...)
 	cmd.Env = append(toolEnvironment(), "TMPDIR="+b.path("tmp"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
+
+// withUmask starts a tool with the umask of every bake: modes of the tree do not depend on who bakes.
+const withUmask = `umask 022 && exec "$@"`
 
 // chroot is a command inside the namespaces whose root is a tree in the work directory.
 func (b *sandbox) chroot(ctx context.Context, tree string, argv ...string) *exec.Cmd {
@@ -253,6 +257,9 @@ func toolName(cmd *exec.Cmd) string {
 			continue
 		}
 		rest := cmd.Args[i+1:]
+		if len(rest) > 4 && rest[2] == withUmask {
+			rest = rest[4:]
+		}
 		if len(rest) > 2 && rest[0] == "chroot" {
 			rest = rest[2:]
 		}

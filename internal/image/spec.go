@@ -26,6 +26,9 @@ type Spec struct {
 	Mirror       string   // archive URL; empty means the distribution's own
 	Snapshot     string   // YYYYMMDDTHHMMSSZ of the dated archive; empty means today's archive
 	Packages     []string // installed beside the set that the image needs
+	// LockFile is the strongroom.lock that the image is baked from. The first bake writes it; "" bakes from what the archive has.
+	LockFile string
+	Builder  string // version of imagebuild, for the lock
 	// Hardware asks for the kernel with the drivers of physical machines instead of the cloud flavour, which has those of
 	// hypervisors and clouds at a third of the size.
 	Hardware bool
@@ -41,8 +44,8 @@ type Spec struct {
 	Netboot  Netboot  // for the format netboot
 	DataSize int64    // bytes of free room behind the root for the partitions of the first boot
 
-	// Epoch is the time of every file and file system of the image. The same Spec on the same
-	// base tree gives the same bytes.
+	// Epoch is the time of every file and file system of the image, unless the lock has one. The same Spec with the same
+	// lock gives the same bytes.
 	Epoch time.Time
 
 	SecureBoot *secureboot.Identity // signs the unified kernel images; nil leaves them unsigned
@@ -51,7 +54,7 @@ type Spec struct {
 
 	OutputDir string // published in one rename at the end
 	Replace   bool   // an existing OutputDir is replaced instead of refused
-	CacheDir  string // base trees and initrds
+	CacheDir  string // packages, base trees and initrds
 }
 
 // Binary is a program from the host that goes into the image, owned by root, mode 0755.

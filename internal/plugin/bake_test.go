@@ -75,7 +75,7 @@ func TestBake(t *testing.T) {
 	if code != 0 {
 		t.Fatal("the build failed")
 	}
-	if got, want := entries(t, filepath.Join(dir, "out")), "disk.raw image-report.json manifest.json measurements.json sbom.cdx.json sbom.spdx.json timings.json"; got != want {
+	if got, want := entries(t, filepath.Join(dir, "out")), "disk.raw image-report.json manifest.json measurements.json sbom.cdx.json sbom.spdx.json strongroom.lock timings.json"; got != want {
 		t.Errorf("published %q, want %q", got, want)
 	}
 	if left := entries(t, dir); strings.Contains(left, ".partial") {
@@ -111,7 +111,7 @@ func TestBake(t *testing.T) {
 	if err := json.Unmarshal([]byte(readFile(t, filepath.Join(dir, "packer-manifest.json"))), &packed); err != nil {
 		t.Fatal(err)
 	}
-	if b := packed.Builds[0]; b.ArtifactID != id || len(b.Files) != 7 || filepath.Base(b.Files[0].Name) != "disk.raw" {
+	if b := packed.Builds[0]; b.ArtifactID != id || len(b.Files) != 8 || filepath.Base(b.Files[0].Name) != "disk.raw" {
 		t.Errorf("Packer's manifest says %+v", b)
 	}
 	if sums := readFile(t, filepath.Join(dir, "sums")); !strings.Contains(sums, strings.TrimPrefix(id, "sha256:")) {

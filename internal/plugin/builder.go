@@ -20,6 +20,8 @@ import (
 type Builder struct {
 	// Catalogue loads the hardening catalogue. It must be pure: Prepare calls it.
 	Catalogue func() (*baseline.Catalogue, error)
+	// Version is that of this program.
+	Version string
 
 	config Config
 	plan   plan
@@ -63,6 +65,7 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	if err := b.config.readKeys(&b.plan.spec); err != nil {
 		return nil, err
 	}
+	b.plan.spec.Builder = b.Version
 	bake := &bake{plan: b.plan, ui: ui, log: slog.New(newUIHandler(ui))}
 	state := new(multistep.BasicStateBag)
 	state.Put("ui", ui)

@@ -286,7 +286,7 @@ func chainKept(t *testing.T, dir, out string) string {
 		names = append(names, filepath.Base(f.Name))
 	}
 	// The main disk first, whatever the order of formats; each base name once, since compress and provenance know no others.
-	if got, want := strings.Join(names, " "), "disk.raw disk.qcow2 manifest.json image-report.json timings.json measurements.json sbom.cdx.json sbom.spdx.json"; got != want {
+	if got, want := strings.Join(names, " "), "disk.raw disk.qcow2 manifest.json image-report.json timings.json measurements.json sbom.cdx.json sbom.spdx.json strongroom.lock"; got != want {
 		t.Errorf("the artifact's files are %q, want %q", got, want)
 	}
 	if packed.Builds[0].ArtifactID != id {

@@ -24,6 +24,10 @@ type Config struct {
 	// A moment of the dated archive, as in `20260131T000000Z`: the same packages on every bake.
 	// Defaults to today's archive.
 	Snapshot string `mapstructure:"snapshot"`
+	// Path of the lock, such as `"${path.root}/strongroom.lock"`: every package and program of the image by its SHA-256. The
+	// first bake writes it, later ones take in nothing else, until `imagebuild lock --update` (docs/reproducible.md).
+	// Without it the archive is asked once a day. Each image needs a lock of its own.
+	LockFile string `mapstructure:"lock_file"`
 	// Packages beside those that the image needs. Each one widens what has to be trusted.
 	Packages []string `mapstructure:"packages"`
 
@@ -38,7 +42,7 @@ type Config struct {
 	// of the build. A directory that exists is an error, unless Packer runs with `-force`; then
 	// it is replaced when the new image is complete.
 	OutputDirectory string `mapstructure:"output_directory"`
-	// Where base trees are kept between bakes. Defaults to `image` in `$STRONGROOM_CACHE`, or else
+	// Where packages and base trees are kept between bakes. Defaults to `image` in `$STRONGROOM_CACHE`, or else
 	// to `strongroom/image` in the user's cache directory.
 	CacheDirectory string `mapstructure:"cache_directory"`
 

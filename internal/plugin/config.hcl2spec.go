@@ -58,6 +58,7 @@ type FlatConfig struct {
 	Distribution        *string               `mapstructure:"distribution" cty:"distribution" hcl:"distribution"`
 	Mirror              *string               `mapstructure:"mirror" cty:"mirror" hcl:"mirror"`
 	Snapshot            *string               `mapstructure:"snapshot" cty:"snapshot" hcl:"snapshot"`
+	LockFile            *string               `mapstructure:"lock_file" cty:"lock_file" hcl:"lock_file"`
 	Packages            []string              `mapstructure:"packages" cty:"packages" hcl:"packages"`
 	Formats             []string              `mapstructure:"formats" cty:"formats" hcl:"formats"`
 	DataPartitionSize   *string               `mapstructure:"data_partition_size" cty:"data_partition_size" hcl:"data_partition_size"`
@@ -102,6 +103,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"distribution":               &hcldec.AttrSpec{Name: "distribution", Type: cty.String, Required: false},
 		"mirror":                     &hcldec.AttrSpec{Name: "mirror", Type: cty.String, Required: false},
 		"snapshot":                   &hcldec.AttrSpec{Name: "snapshot", Type: cty.String, Required: false},
+		"lock_file":                  &hcldec.AttrSpec{Name: "lock_file", Type: cty.String, Required: false},
 		"packages":                   &hcldec.AttrSpec{Name: "packages", Type: cty.List(cty.String), Required: false},
 		"formats":                    &hcldec.AttrSpec{Name: "formats", Type: cty.List(cty.String), Required: false},
 		"data_partition_size":        &hcldec.AttrSpec{Name: "data_partition_size", Type: cty.String, Required: false},

@@ -139,7 +139,7 @@ func TestContainerBake(t *testing.T) {
 	if _, code := run(t, unprivileged(t, true, dir, environment, build...)); code != 0 {
 		t.Fatalf("exit status %d", code)
 	}
-	if got, want := entries(t, filepath.Join(dir, "out")), "disk.raw image-report.json manifest.json measurements.json sbom.cdx.json sbom.spdx.json timings.json"; got != want {
+	if got, want := entries(t, filepath.Join(dir, "out")), "disk.raw image-report.json manifest.json measurements.json sbom.cdx.json sbom.spdx.json strongroom.lock timings.json"; got != want {
 		t.Errorf("published %q, want %q", got, want)
 	}
 }

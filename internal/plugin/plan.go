@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
@@ -73,7 +71,7 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 	if err != nil {
 		wrong.add("data_partition_size", "%w", err)
 	}
-	epoch, err := sourceDateEpoch(c.Snapshot)
+	epoch, err := image.SourceDateEpoch(c.Snapshot)
 	if err != nil {
 		wrong.add("environment", "%w", err)
 	}
@@ -86,6 +84,7 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 		Mirror:       c.Mirror,
 		Snapshot:     c.Snapshot,
 		Packages:     c.Packages,
+		LockFile:     c.LockFile,
 		Binaries: []image.Binary{
 			binary,
 			{Source: cmp.Or(c.Hostcheck, "hostcheck"), Path: hostcheckPath},
@@ -215,26 +214,6 @@ func (p plan) generatedData() map[string]any {
 		varBaselineDigest: p.baselineDigest,
 		varOverlayDigest:  p.overlayDigest,
 	}
-}
-
-// defaultEpoch is the time of the files of an image when nothing else says one: a constant, so
-// that the same sources give the same bytes. A node's clock never runs before it.
-var defaultEpoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// sourceDateEpoch is the time of every file of the image: $SOURCE_DATE_EPOCH, the moment of the
-// dated archive, or a constant. Never the clock.
-func sourceDateEpoch(snapshot string) (time.Time, error) {
-	if s := os.Getenv("SOURCE_DATE_EPOCH"); s != "" {
-		seconds, err := strconv.ParseInt(s, 10, 64)
-		if err != nil || seconds < 0 {
-			return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH=%q is not a number of seconds since 1970", s)
-		}
-		return time.Unix(seconds, 0).UTC(), nil
-	}
-	if t, err := time.Parse("20060102T150405Z", snapshot); err == nil {
-		return t, nil
-	}
-	return defaultEpoch, nil
 }
 
 // userCache is where this user's cache of that name lies, or "".

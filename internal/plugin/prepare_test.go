@@ -57,7 +57,7 @@ func TestPrepareDefaults(t *testing.T) {
 	if want := []string{image.FormatRaw, image.FormatQCOW2}; !slices.Equal(got.Formats, want) {
 		t.Errorf("formats %q, want %q", got.Formats, want)
 	}
-	if got.DataSize != 4<<30 || got.OutputDir != "output-vault" || got.Replace || !got.Epoch.Equal(defaultEpoch) {
+	if got.DataSize != 4<<30 || got.OutputDir != "output-vault" || got.Replace || !got.Epoch.Equal(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)) {
 		t.Errorf("data size %d, output %s, replace %t, epoch %s", got.DataSize, got.OutputDir, got.Replace, got.Epoch)
 	}
 	if b.plan.boot != nil {
