@@ -128,6 +128,9 @@ func (r root) units() []string {
 			continue
 		}
 		name, _, _ := strings.Cut(rest, "/")
+		if strings.Contains(name, "-.") {
+			continue // drop-ins for all units whose names begin so: none of them has to be there
+		}
 		found[strings.TrimSuffix(name, ".d")] = true
 	}
 	return slices.Sorted(maps.Keys(found))

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/strongroom/strongroom/internal/check/checktest"
+	"github.com/strongroom/strongroom/internal/control"
 )
 
 // The bars: the most that `systemd-analyze security` may hold against a unit overall. It counts from 0
@@ -17,6 +18,8 @@ import (
 const (
 	serverBar    = 1.5
 	hostcheckBar = 2.8
+	// Programs of systemd that make and open disks. What they need most of, CAP_SYS_ADMIN and devices, is what they are for.
+	systemdBar = 2.9
 )
 
 // remaining are the points that `systemd-analyze security` holds against a unit, each with the reason
@@ -68,6 +71,27 @@ var ofTheJudge = map[string]string{
 	"UMask=":                                              "the report is for everybody to read; it holds no secret",
 }
 
+// ofTheDiskMaker holds for systemd-repart, which makes the encrypted partitions, and for systemd-cryptsetup, which opens them.
+var ofTheDiskMaker = map[string]string{
+	"RootDirectory=/RootImage=":                           everyService["RootDirectory=/RootImage="],
+	"User=/DynamicUser=":                                  "only root makes and opens block devices",
+	"PrivateUsers=":                                       "in a user namespace no capability reaches the device mapper",
+	"ProcSubset=":                                         "reads /proc/devices, /proc/crypto and the kernel's command line",
+	"PrivateDevices=":                                     "disks and the TPM are devices",
+	"DeviceAllow=":                                        "disks, device mapper and loop devices (char-misc), and the TPM; which disk it will be is known at run time only",
+	"PrivateNetwork=":                                     "hears from udev over netlink, which belongs to the network namespace; every address is denied, and there are no AF_INET sockets",
+	"ProtectKernelTunables=":                              "tells udev of a new partition by writing to its uevent in /sys",
+	"RestrictAddressFamilies=~AF_NETLINK":                 "udev",
+	"RestrictAddressFamilies=~AF_UNIX":                    "the journal",
+	"RestrictAddressFamilies=~…":                          "AF_ALG: the kernel's ciphers, by which the header is checked",
+	"CapabilityBoundingSet=~CAP_SYS_ADMIN":                "the device mapper and partition tables are for nobody else",
+	"CapabilityBoundingSet=~CAP_SYS_RAWIO":                "writes to a whole disk whose partitions are in use",
+	"CapabilityBoundingSet=~CAP_IPC_LOCK":                 "keeps the volume key out of swap",
+	"CapabilityBoundingSet=~CAP_(DAC_*|FOWNER|IPC_OWNER)": "CAP_DAC_OVERRIDE: disks belong to the group disk, and the TPM may belong to an account of its own",
+	"SystemCallFilter=~@privileged":                       "part of what systemd calls a system service: chown for the new file system, and quotas and the like that nothing here calls",
+	"SystemCallFilter=~@resources":                        "libcryptsetup raises its own priority while it makes a key",
+}
+
 var exposures = []remaining{
 	{"vault.service", "off", serverBar, 1.1, with(everyService, ofTheServer)},
 	{"vault.service", "on", serverBar, 1.4, with(everyService, ofTheServer, ofLockedMemory)},
@@ -101,6 +125,54 @@ var exposures = []remaining{
 		"CapabilityBoundingSet=~CAP_(CHOWN|FSETID|SETFCAP)": "CAP_CHOWN: gives files below the server's run directory to its group",
 		"IPAddressDeny=":                                    "asks the servers that node.hcl refers to; nftables say which can be reached",
 	}), "RestrictAddressFamilies=~AF_NETLINK", "CapabilityBoundingSet=~CAP_NET_ADMIN")},
+	{"hostcheck-attest.service", "off", hostcheckBar, 1.1, map[string]string{
+		"RootDirectory=/RootImage=": everyService["RootDirectory=/RootImage="],
+		"User=/DynamicUser=":        "the TPM belongs to root, and the event log is for root only",
+		"PrivateUsers=":             ofHostcheck["PrivateUsers="],
+		"ProcSubset=":               everyService["ProcSubset="],
+		"PrivateDevices=":           "the TPM is a device",
+		"DeviceAllow=":              "the TPM; ProtectClock=yes adds read access to the hardware clock",
+		"CapabilityBoundingSet=~CAP_(DAC_*|FOWNER|IPC_OWNER)": "CAP_DAC_OVERRIDE: where tpm2-tss is installed, the TPM belongs to an account of its own",
+		"RestrictAddressFamilies=~AF_UNIX":                    "its socket, and the journal",
+	}},
+	{"strongroom-recovery.service", "off", hostcheckBar, 1.8, without(with(everyService, ofHostcheck, map[string]string{
+		"User=/DynamicUser=": "reads what configure has left for root only, and has no capability of root's",
+		"PrivateNetwork=":    "node.hcl may name a server that keeps the recovery key",
+		"IPAddressDeny=":     "node.hcl may name a server that keeps the recovery key; nftables say which can be reached",
+	}), "RestrictAddressFamilies=~AF_NETLINK", "CapabilityBoundingSet=~CAP_NET_ADMIN")},
+	{"strongroom-data-disk.service", "off", hostcheckBar, 0.9, map[string]string{
+		"User=/DynamicUser=":               "disks belong to root, and it has no capability of root's",
+		"PrivateUsers=":                    ofHostcheck["PrivateUsers="],
+		"ProcSubset=":                      "reads the kernel's command line",
+		"PrivateDevices=":                  "disks are devices",
+		"DeviceAllow=":                     "disks, for reading only",
+		"RestrictAddressFamilies=~AF_UNIX": "the journal",
+	}},
+	{"strongroom-data.service", "off", systemdBar, 2.8, with(ofTheDiskMaker, map[string]string{
+		"CapabilityBoundingSet=~CAP_(CHOWN|FSETID|SETFCAP)": "CAP_CHOWN: mkfs.ext4 gives the root of a file system its owner",
+	})},
+	{"strongroom-open@vault.service", "off", systemdBar, 2.8, with(ofTheDiskMaker, map[string]string{
+		"KeyringMode=": "dm-crypt finds the volume key in the keyring of the process",
+	})},
+	{"strongroom-directories.service", "off", systemdBar, 1.3, map[string]string{
+		"RootDirectory=/RootImage=":        everyService["RootDirectory=/RootImage="],
+		"User=/DynamicUser=":               "it gives directories to the server's account",
+		"PrivateUsers=":                    ofHostcheck["PrivateUsers="],
+		"ProcSubset=":                      "systemd-tmpfiles reads the kernel's release and the boot id",
+		"DeviceAllow=":                     everyService["DeviceAllow="],
+		"RestrictAddressFamilies=~AF_UNIX": "the journal",
+		"CapabilityBoundingSet=~CAP_(CHOWN|FSETID|SETFCAP)":   "CAP_CHOWN: gives directories to the server's account",
+		"CapabilityBoundingSet=~CAP_(DAC_*|FOWNER|IPC_OWNER)": "CAP_FOWNER and CAP_DAC_OVERRIDE: sets modes of what is the server's already",
+		"SystemCallFilter=~@privileged":                       "chown and its kin, which are of that group",
+		"SystemCallFilter=~@resources":                        "part of what systemd calls a system service; it has no capability that such a call could use",
+	}},
+}
+
+// encrypted is a profile with encrypted data partitions.
+func encrypted() control.Profile {
+	p := checktest.Profile()
+	p.Parameters = map[string]string{"data_encryption": "tpm"}
+	return p
 }
 
 func with(all ...map[string]string) map[string]string {
@@ -122,8 +194,11 @@ func TestEveryRemainingExposureHasItsReason(t *testing.T) {
 	for _, want := range exposures {
 		t.Run(fmt.Sprintf("%s memory_lock=%s", want.unit, want.memoryLock), func(t *testing.T) {
 			r := newRoot(t, want.memoryLock)
-			if want.unit == "openbao.service" {
+			switch {
+			case want.unit == "openbao.service":
 				r = newRootOf(t, checktest.OpenBaoProfile())
+			case want.bar == systemdBar, want.unit == "strongroom-recovery.service":
+				r = newRootOf(t, encrypted())
 			}
 			overall, points := r.exposure(t, want.unit)
 			if overall > want.bar {

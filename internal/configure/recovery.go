@@ -44,7 +44,7 @@ type Recovery struct {
 // partition that exists has a recovery key that somebody holds; a run that was cut short leaves a key that opens nothing.
 //
 // The machine is asked first whether it can guard a key at all: with Secure Boot off, or an image without a signed policy,
-// whatever starts on it could open the partitions as well.
+// whatever starts on it could open the partitions as well. And whether it has started the signed image and nothing beside it.
 func Recover(ctx context.Context, o Options) (Recovery, error) {
 	var none Recovery
 	id, err := o.leftIdentity()
@@ -107,7 +107,25 @@ func (o Options) guardless() []error {
 			break
 		}
 	}
-	return errs
+	return append(errs, o.added()...)
+}
+
+// bareRegister is PCR 12 of an image to which nothing was added: systemd-stub measures there what it takes from elsewhere than the signed
+// program (more arguments, addons, credentials of the ESP).
+var bareRegister = strings.Repeat("0", 2*sha256.Size)
+
+// added says that something was added to the signed image. What is sealed then would open for whatever that was, and for nothing else: not
+// once it has changed, as a node.hcl on the ESP does. A node's configuration that comes another way is not measured there.
+func (o Options) added() []error {
+	value, err := os.ReadFile(o.path("/sys/class/tpm/tpm0/pcr-sha256/12"))
+	if err != nil {
+		return []error{fmt.Errorf("cannot tell whether something was added to the image: %w", err)}
+	}
+	if strings.TrimSpace(string(value)) != bareRegister {
+		return []error{node.Hinted(errors.New("something was added to the signed image (PCR 12 is not zeros)"),
+			"take credentials and addons off the EFI system partition, and io.systemd.stub.kernel-cmdline-extra out of SMBIOS; give node.hcl another way: docs/encryption.md")}
+	}
+	return nil
 }
 
 // deliver brings the encrypted key to a place, reads it back, and tells where it is.

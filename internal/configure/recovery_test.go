@@ -22,6 +22,8 @@ import (
 	"github.com/strongroom/strongroom/internal/node/nodetest"
 )
 
+const register12 = "sys/class/tpm/tpm0/pcr-sha256/12"
+
 const secureBootOn = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 // guarded is a machine that was configured, and that can guard a key.
@@ -33,7 +35,7 @@ func guarded(t *testing.T, recovery string) configure.Options {
 		t.Fatal(err)
 	}
 	for path, content := range map[string]string{
-		secureBootOn: "\x06\x00\x00\x00\x01", "sys/class/tpm/tpm0/tpm_version_major": "2\n",
+		secureBootOn: "\x06\x00\x00\x00\x01", "sys/class/tpm/tpm0/tpm_version_major": "2\n", register12: strings.Repeat("0", 64) + "\n",
 		"run/systemd/tpm2-pcr-public-key.pem": "PEM", "run/systemd/tpm2-pcr-signature.json": "{}",
 	} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(o.Root, path)), 0o755); err != nil {
@@ -191,6 +193,8 @@ func TestRecoverRefuses(t *testing.T) {
 		"TPM 1.2":            {block: block, want: "no TPM 2.0", spoil: func(t *testing.T, root string) { put(t, root, "sys/class/tpm/tpm0/tpm_version_major", "1\n") }},
 		"no public key":      {block: block, want: "no signed policy", spoil: func(t *testing.T, root string) { drop(t, root, "run/systemd/tpm2-pcr-public-key.pem") }},
 		"no signature":       {block: block, want: "no signed policy", spoil: func(t *testing.T, root string) { drop(t, root, "run/systemd/tpm2-pcr-signature.json") }},
+		"an argument added":  {block: block, want: "PCR 12 is not zeros", spoil: func(t *testing.T, root string) { put(t, root, register12, strings.Repeat("A", 64)+"\n") }},
+		"no such register":   {block: block, want: "cannot tell whether something was added", spoil: func(t *testing.T, root string) { drop(t, root, register12) }},
 		"not configured":     {block: block, want: "has not been configured", spoil: func(t *testing.T, root string) { drop(t, root, "run/hostcheck/node.json") }},
 		"nowhere to keep it": {block: block, want: "cannot be delivered", spoil: func(t *testing.T, root string) {
 			put(t, root, configure.RecoveryDirectory, "a file where the directory should be")
@@ -202,7 +206,7 @@ func TestRecoverRefuses(t *testing.T) {
 				c.spoil(t, o.Root)
 			}
 			_, err := configure.Recover(t.Context(), o)
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "hint: ") && c.want != "cannot be delivered" {
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "hint: ") && c.want != "cannot be delivered" && name != "no such register" {
 				t.Errorf("%v, want %q and a hint", err, c.want)
 			}
 			if _, err := os.Stat(filepath.Join(o.Root, configure.RecoveryKeyPath)); err == nil {

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -23,7 +24,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cavaliergopher/cpio"
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/strongroom/strongroom/internal/lock"
 	"github.com/strongroom/strongroom/internal/netboot"
@@ -265,6 +268,37 @@ func checkNetboot(t *testing.T, r Result) {
 	}
 	if !bytes.Equal(section(".linux"), files[netboot.Kernel]) {
 		t.Error("the kernel of the unified kernel image is not the one beside it")
+	}
+	checkInitrd(t, files[netboot.Initrd])
+}
+
+// checkInitrd asks that there is no shell to fall into, and nothing that makes units of words of the command line or of credentials.
+func checkInitrd(t *testing.T, initrd []byte) {
+	unpacked, err := zstd.NewReader(bytes.NewReader(initrd))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unpacked.Close()
+	found := map[string]bool{}
+	for archive := cpio.NewReader(unpacked); ; {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch name := path.Base(h.Name); name {
+		case "sh", "dash", "bash", "busybox", "sulogin", "debug-shell.service", "systemd-debug-generator", "systemd-run-generator":
+			t.Errorf("the initrd has %s", h.Name)
+		default:
+			found[name] = true
+		}
+	}
+	for _, name := range []string{"systemd", "systemd-veritysetup", "mount", "losetup", "modprobe"} {
+		if !found[name] {
+			t.Errorf("the initrd has no %s", name)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -12,9 +13,19 @@ import (
 )
 
 // initrdModules are the dracut modules of an initrd that does one thing: find the disk, set up
-// dm-verity and switch to the root that systemd.verity names. No shell to fall into.
+// dm-verity and switch to the root that systemd.verity names. Not "base": it brings a shell, which nothing here calls.
 var initrdModules = []string{
-	"base", "dm", "fs-lib", "kernel-modules", "rootfs-block", "systemd", "systemd-initrd", "systemd-veritysetup", "udev-rules",
+	"dm", "kernel-modules", "systemd", "systemd-initrd", "systemd-veritysetup", "udev-rules",
+}
+
+// initrdWithout is what dracut would take along with systemd: a generator that makes units of words of the command line and of
+// credentials, which would run as root before the root file system is there.
+var initrdWithout = []string{"usr/lib/systemd/system-generators/systemd-debug-generator", "usr/lib/systemd/system/debug-shell.service"}
+
+// initrdScripts belong to dracut's own hooks. Without its module "base" nothing calls them, but for each script its shell is taken
+// along: so they are empty.
+var initrdScripts = []string{
+	"usr/lib/dracut/modules.d/90dm/dm-pre-udev.sh", "usr/lib/dracut/modules.d/90dm/dm-shutdown.sh", "usr/lib/dracut/modules.d/90kernel-modules/insmodpost.sh",
 }
 
 // modulesOf are the modules of a distribution's initrd. Where systemd can measure the phases of the boot, they are measured; Debian 12's
@@ -37,8 +48,8 @@ var initrdDrivers = []string{
 	"dm-verity", "loop", "squashfs", "overlay", "vfat", "nls_ascii", "nls_cp437", "qemu_fw_cfg", "tpm_crb", "tpm_tis",
 }
 
-// initrdPrograms are what a root that lies in memory needs: the disk's initrd does not call them, and is the same.
-var initrdPrograms = []string{"losetup"}
+// initrdPrograms are what systemd calls to mount the root, and losetup for a root that lies in memory.
+var initrdPrograms = []string{"modprobe", "mount", "umount", "losetup"}
 
 // initrdConfig leaves nothing to the host that bakes. dracut.conf(5).
 const initrdConfig = `hostonly="no"
@@ -86,7 +97,7 @@ func (b *background) stop() {
 
 // initrdName is the initrd's name in the cache: what determines it is the base tree and the recipe.
 func (a *Assembly) initrdName() string {
-	return "initrd-" + digestOf([]string{a.result.BaseKey, initrdConfig, initrdLibraries, strings.Join(modulesOf(a.spec), " "), strings.Join(initrdDrivers, " "), strings.Join(initrdPrograms, " ")}) + ".img"
+	return "initrd-" + digestOf([]string{a.result.BaseKey, initrdConfig, initrdLibraries, strings.Join(modulesOf(a.spec), " "), strings.Join(initrdDrivers, " "), strings.Join(initrdPrograms, " "), strings.Join(initrdWithout, " "), strings.Join(initrdScripts, " ")}) + ".img"
 }
 
 // startInitrd takes the initrd from the cache, or makes it in a copy of the base tree: the overlay and the
@@ -122,6 +133,9 @@ func (a *Assembly) makeInitrd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.keepOut(); err != nil {
+		return err
+	}
 	if err := a.box.files.WriteFile(path.Join(initrdDir, "tmp/dracut.conf"), []byte(initrdConfig), 0o644); err != nil {
 		return err
 	}
@@ -155,6 +169,21 @@ func (a *Assembly) makeInitrd(ctx context.Context) error {
 		return err
 	}
 	return a.box.run(a.box.command(ctx, "rm", "-rf", "--one-file-system", a.box.path(initrdDir)))
+}
+
+// keepOut takes out of the copy of the tree what the initrd shall not have.
+func (a *Assembly) keepOut() error {
+	for _, name := range initrdWithout {
+		if err := a.box.files.Remove(path.Join(initrdDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	for _, name := range initrdScripts {
+		if err := a.box.files.WriteFile(path.Join(initrdDir, name), nil, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // copyIn writes a file of the work directory.

@@ -158,6 +158,9 @@ func TestBoot(t *testing.T) {
 		}
 		requireOutcome(t, document, "root-verity", control.Pass)
 	})
+	t.Run("this firmware checks nothing, and the report says so", func(t *testing.T) {
+		requireOutcome(t, document, "firmware-secure-boot-on", control.Fail) // TestSecureBoot has one that does
+	})
 	t.Run("Vault runs, sealed and not initialised", func(t *testing.T) {
 		var health struct{ Initialized, Sealed bool }
 		status, body, err := node.Get(t.Context(), PortAPI, "/v1/sys/health")

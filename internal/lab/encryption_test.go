@@ -27,7 +27,7 @@ import (
 )
 
 // TestEncryptedData follows the data partitions of one machine: refused without anybody who could recover them, made, opened again by
-// the next boot and by the next image, shut to an image that another has signed, and opened with the recovery key.
+// the next boot and by the next image, shut to an image that another has signed and to a longer command line, and opened with the recovery key.
 func TestEncryptedData(t *testing.T) {
 	key := secureboottest.Key(t, 2048)
 	identity, err := secureboot.New(key, secureboottest.Certificate(t, key), secureboottest.Epoch)
@@ -52,16 +52,19 @@ func TestEncryptedData(t *testing.T) {
 	list := identity.SignatureList()
 	config := Config{Disk: newDisk(t, encrypted("encrypted", &ours)), UUID: NewUUID(), TPM: tpm, SecureBoot: &SecureBoot{PK: list, KEK: list, DB: list}}
 
-	// 1: nobody could recover the data.
+	// 1: nobody could recover the data, and something was added to the image.
+	longer := []string{"io.systemd.stub.kernel-cmdline-extra=strongroom.test=longer"}
+	config.OEMStrings = longer
 	node := start(t, config)
 	document := verdictOf(t, node)
-	refused(t, node, document, "node.hcl names nobody who could recover the data")
+	refused(t, node, document, "node.hcl names nobody who could recover the data", "something was added to the signed image (PCR 12 is not zeros)")
 	turnOff(t, node)
 	if table := string(output(t, "sfdisk", "--dump", raw(t, config.Disk))); strings.Contains(table, "strongroom-vault") || strings.Contains(table, "strongroom-audit") {
 		t.Fatalf("a data partition was made all the same:\n%s", table)
 	}
 
 	// 2 and 3: made, and opened again.
+	config.OEMStrings = nil
 	config.Blocks = []string{fmt.Sprintf("recovery {\n  recipients = [%q]\n  deliver_to = [\"node\"]\n}\n", recipient.Recipient())}
 	for _, boot := range []string{"the first boot", "the second boot"} {
 		node = start(t, config)
@@ -93,8 +96,15 @@ func TestEncryptedData(t *testing.T) {
 		t.Error("the image of another has changed the data partition")
 	}
 
-	// 6: the image of the maker, started by a firmware that starts anything.
-	config.Disk, config.SecureBoot = newDisk(t, next), nil
+	// 6: the image of the maker, with an argument that the firmware's tables add.
+	config.Disk, config.OEMStrings = newDisk(t, next), longer
+	node = start(t, config)
+	document = verdictOf(t, node)
+	refused(t, node, document, "Failed to unseal secret using TPM2")
+	turnOff(t, node)
+
+	// 7: the same image, started by a firmware that starts anything.
+	config.Disk, config.OEMStrings, config.SecureBoot = newDisk(t, next), nil, nil
 	node = start(t, config)
 	document = verdictOf(t, node)
 	refused(t, node, document, "Failed to unseal secret using TPM2")
@@ -122,7 +132,7 @@ func opened(t *testing.T, when string, document *report.Document) {
 }
 
 // refused asks that the data is shut, that the console says why, and that the server is down.
-func refused(t *testing.T, node *Node, document *report.Document, why string) {
+func refused(t *testing.T, node *Node, document *report.Document, why ...string) {
 	t.Helper()
 	if document.Verdict == check.Pass {
 		t.Fatal("the gate is open")
@@ -134,8 +144,10 @@ func refused(t *testing.T, node *Node, document *report.Document, why string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(console), why) {
-		t.Errorf("the console does not say %q", why)
+	for _, text := range why {
+		if !strings.Contains(string(console), text) {
+			t.Errorf("the console does not say %q", text)
+		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patienceAfter)
 	defer cancel()
@@ -209,7 +221,7 @@ func recovered(t *testing.T, disk string, id age.Identity) {
 			}
 		}
 		dump := string(output(t, "cryptsetup", "luksDump", device))
-		for _, want := range []string{"systemd-tpm2", "tpm2-hash-pcrs:   7", "tpm2-pubkey-pcrs: 11"} {
+		for _, want := range []string{"systemd-tpm2", "tpm2-hash-pcrs:   7+12", "tpm2-pubkey-pcrs: 11"} {
 			if !strings.Contains(dump, want) {
 				t.Errorf("%s: the header does not say %q:\n%s", label, want, dump)
 			}

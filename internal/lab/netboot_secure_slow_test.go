@@ -8,14 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/check"
+	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/netboot"
-	"github.com/strongroom/strongroom/internal/secureboot"
-	"github.com/strongroom/strongroom/internal/secureboot/secureboottest"
 )
 
 // TestBootNetbootSecureBoot starts over a network whose script has another command line, with a firmware that enforces Secure
@@ -23,21 +23,9 @@ import (
 func TestBootNetbootSecureBoot(t *testing.T) {
 	t.Parallel()
 	dir, m := bundleOf(t)
-	key := secureboottest.Key(t, 2048)
-	id, err := secureboot.New(key, secureboottest.Certificate(t, key), secureboottest.Epoch)
+	pair, err := bakery()
 	if err != nil {
 		t.Fatal(err)
-	}
-	sign := func(path string) []byte {
-		program, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var signed bytes.Buffer
-		if err := id.SignProgram(&signed, bytes.NewReader(program)); err != nil {
-			t.Fatal(err)
-		}
-		return signed.Bytes()
 	}
 	var uki string
 	for _, f := range m.Files {
@@ -53,7 +41,14 @@ func TestBootNetbootSecureBoot(t *testing.T) {
 	if weaker == string(script) {
 		t.Fatal("the script has no command line")
 	}
-	files := fstest.MapFS{"snponly.efi": {Data: sign(filepath.Join(ipxeDir, "snponly.efi"))}}
+	read := func(path string) []byte {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	files := fstest.MapFS{"snponly.efi": {Data: signed(t, pair.image, read(filepath.Join(ipxeDir, "snponly.efi")))}}
 	with := func(answers map[string][]byte) func(http.Handler) http.Handler {
 		return func(h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -65,18 +60,33 @@ func TestBootNetbootSecureBoot(t *testing.T) {
 			})
 		}
 	}
-	list := id.SignatureList()
+	list := pair.image.SignatureList()
 	firmware := &SecureBoot{PK: list, KEK: list, DB: list}
 	t.Run("signed", func(t *testing.T) {
-		change := with(map[string][]byte{"/" + netboot.ScriptName: []byte(weaker), "/" + uki: sign(filepath.Join(dir, uki))})
+		change := with(map[string][]byte{"/" + netboot.ScriptName: []byte(weaker)})
 		node := start(t, Config{Network: netSegment(t, dir, m, files, change), SecureBoot: firmware, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
 		document := verdictOf(t, node)
 		if document.Verdict != check.Pass || document.Host.RootHash != m.RootHash {
 			t.Errorf("root hash %s, %v", document.Host.RootHash, &VerdictError{document})
 		}
+		requireOutcome(t, document, "firmware-secure-boot-on", control.Pass)
 	})
 	t.Run("unsigned", func(t *testing.T) {
-		node := start(t, Config{Network: netSegment(t, dir, m, files, nil), SecureBoot: firmware, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
+		var asked atomic.Bool
+		other := with(map[string][]byte{"/" + uki: unsigned(t, read(filepath.Join(dir, uki)))})
+		change := func(h http.Handler) http.Handler {
+			h = other(h)
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				h.ServeHTTP(w, r)
+				if r.URL.Path == "/"+uki && r.Method == http.MethodGet {
+					asked.Store(true)
+				}
+			})
+		}
+		node := start(t, Config{Network: netSegment(t, dir, m, files, change), SecureBoot: firmware, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
 		requireNoNode(t, node)
+		if !asked.Load() {
+			t.Error("nobody has loaded the unsigned program: it was not the firmware that refused")
+		}
 	})
 }
