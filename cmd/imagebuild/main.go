@@ -56,6 +56,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "hint: %s --help\n", usage.command)
 			return exitUsage
 		}
+		var verdict *verdictError
+		if errors.As(err, &verdict) {
+			return verdict.code
+		}
 		if hint := image.Hint(err); hint != "" {
 			fmt.Fprintf(stderr, "hint: %s\n", hint)
 		}
@@ -98,6 +102,7 @@ one. Both render the same catalogue: the same profile gives the same bytes every
   packer build packer/local.pkr.hcl             bake an image
   imagebuild prove --image out/image            boot it, and show what the node reports
   imagebuild lab up --image out/image           boot three, and let them become a cluster
+  imagebuild inspect out/image                  look into it, and verify it, without booting it
   imagebuild report --format html --output report.html out/image/report.json`,
 		Version:       buildVersion,
 		SilenceErrors: true,
@@ -113,7 +118,7 @@ one. Both render the same catalogue: the same profile gives the same bytes every
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("imagebuild {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
-	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand(), newLabCommand(), newNetbootCommand(), newReportCommand(), newMetalCommand(), newVerifyAttestCommand())
+	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand(), newLabCommand(), newNetbootCommand(), newReportCommand(), newMetalCommand(), newVerifyAttestCommand(), newInspectCommand())
 	return root
 }
 
