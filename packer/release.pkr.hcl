@@ -34,6 +34,12 @@ variable "lock_file" {
   description = "Path of strongroom.lock: the first bake writes it, later ones take in nothing else. Empty: what the archive has today."
 }
 
+variable "signing_key" {
+  type        = string
+  default     = ""
+  description = "Signs the statement of the bake: a PEM file, or vault:MOUNT/KEY. docs/statement.md."
+}
+
 # For OpenBao: product = "openbao", and the block openbao in place of vault below.
 data "strongroom-release" "server" {
   product = "vault"
@@ -52,6 +58,13 @@ source "strongroom-image" "node" {
   vault {
     binary = data.strongroom-release.server.path
     sha256 = data.strongroom-release.server.sha256
+  }
+
+  dynamic "signing" {
+    for_each = var.signing_key == "" ? [] : [var.signing_key]
+    content {
+      key = signing.value
+    }
   }
 
   output_directory = "out/image"

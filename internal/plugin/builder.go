@@ -20,7 +20,7 @@ import (
 type Builder struct {
 	// Catalogue loads the hardening catalogue. It must be pure: Prepare calls it.
 	Catalogue func() (*baseline.Catalogue, error)
-	// Version is that of this program.
+	// Version is that of this program: what it has made says so.
 	Version string
 
 	config Config
@@ -65,8 +65,11 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	if err := b.config.readKeys(&b.plan.spec); err != nil {
 		return nil, err
 	}
+	if err := b.config.readSigningKey(b.plan.signing); err != nil {
+		return nil, err
+	}
 	b.plan.spec.Builder = b.Version
-	bake := &bake{plan: b.plan, ui: ui, log: slog.New(newUIHandler(ui))}
+	bake := &bake{plan: b.plan, version: b.Version, ui: ui, log: slog.New(newUIHandler(ui))}
 	state := new(multistep.BasicStateBag)
 	state.Put("ui", ui)
 	state.Put("hook", hook)

@@ -3,6 +3,7 @@
 package plugin_test
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -18,6 +19,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/strongroom/strongroom/internal/signature"
+	"github.com/strongroom/strongroom/internal/statement"
 )
 
 // generation is a Packer, and the wire format that it is made to talk to its plugins.
@@ -66,6 +71,10 @@ source "strongroom-image" "chain" {
   vault {
     binary = data.strongroom-release.vault.path
     sha256 = data.strongroom-release.vault.sha256
+  }
+  signing {
+    key         = "key.pem"
+    valid_until = "2100-01-01T00:00:00Z"
   }
 }
 
@@ -173,9 +182,9 @@ func TestChain(t *testing.T) {
 			dir := t.TempDir()
 			v.write(t, dir)
 			attest := ""
+			signingKey(t, dir)
 			if g.provenance {
 				attest = provenance
-				signingKey(t, dir)
 			}
 			template := fmt.Sprintf(chainTemplate, v.attributes(), w.hostcheck, attest)
 			if err := os.WriteFile(filepath.Join(dir, "test.pkr.hcl"), []byte(template), 0o644); err != nil {
@@ -191,6 +200,7 @@ func TestChain(t *testing.T) {
 			wireIs(t, g, readFile(t, filepath.Join(dir, "packer.log")))
 			baked[name] = chainKept(t, dir, out) + " " + launched(t, dir)
 			chainDestroyed(t, dir)
+			stated(t, dir)
 			if g.provenance {
 				attested(t, w, dir)
 			}
@@ -286,7 +296,7 @@ func chainKept(t *testing.T, dir, out string) string {
 		names = append(names, filepath.Base(f.Name))
 	}
 	// The main disk first, whatever the order of formats; each base name once, since compress and provenance know no others.
-	if got, want := strings.Join(names, " "), "disk.raw disk.qcow2 manifest.json image-report.json timings.json measurements.json sbom.cdx.json sbom.spdx.json strongroom.lock"; got != want {
+	if got, want := strings.Join(names, " "), "disk.raw disk.qcow2 manifest.json image-report.json timings.json measurements.json sbom.cdx.json sbom.spdx.json strongroom.lock statement.dsse.json"; got != want {
 		t.Errorf("the artifact's files are %q, want %q", got, want)
 	}
 	if packed.Builds[0].ArtifactID != id {
@@ -380,4 +390,55 @@ func attested(t *testing.T, w workbench, dir string) {
 	if _, code := verify("key.pub"); code == 0 {
 		t.Error("the attestation is of any file")
 	}
+	// Packer's verifier knows the envelope, the key and the subjects of our own statement too.
+	own := func(artifact string) (string, int) {
+		return run(t, w.command(t, dir, "verify-attestation", "-verifier=key.pub", "-predicate-type="+statement.PredicateType, "-artifact="+artifact, "out/"+statement.FileName))
+	}
+	for _, name := range []string{"disk.raw", "disk.qcow2", "image-report.json"} {
+		if out, code := own("out/" + name); code != 0 {
+			t.Errorf("our statement of %s: %s", name, out)
+		}
+	}
+	if _, code := own("key.pub"); code == 0 {
+		t.Error("our statement is of any file")
+	}
+}
+
+// stated verifies the statement of the bake, whole and after a tampering.
+func stated(t *testing.T, dir string) {
+	t.Helper()
+	key, err := signature.ParsePublicKey([]byte(readFile(t, filepath.Join(dir, "key.pub"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify := func() *statement.Result {
+		r, err := statement.Verify(t.Context(), filepath.Join(dir, "out"), statement.Options{Keys: []crypto.PublicKey{key}, Now: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if r := verify(); r.Outcome != statement.Pass || len(r.Checks) < 12 {
+		t.Errorf("the statement does not hold: %+v", r.Checks)
+	}
+	disk, err := os.OpenFile(filepath.Join(dir, "out/disk.raw"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	flip := func() {
+		b := make([]byte, 1)
+		if _, err := disk.ReadAt(b, 3<<20); err != nil {
+			t.Fatal(err)
+		}
+		b[0] ^= 1
+		if _, err := disk.WriteAt(b, 3<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flip()
+	if r := verify(); r.Outcome != statement.Fail {
+		t.Error("a flipped byte was not found")
+	}
+	flip()
 }

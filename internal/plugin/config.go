@@ -1,4 +1,4 @@
-//go:generate packer-sdc mapstructure-to-hcl2 -type Config,ServerConfig,BootTestConfig,NetbootConfig,SecureBootConfig,PCRPolicyConfig
+//go:generate packer-sdc mapstructure-to-hcl2 -type Config,ServerConfig,BootTestConfig,NetbootConfig,SecureBootConfig,PCRPolicyConfig,SigningConfig
 
 package plugin
 
@@ -57,6 +57,8 @@ type Config struct {
 	SecureBoot *SecureBootConfig `mapstructure:"secure_boot"`
 	// Signs policies over what the image measures, for what a TPM shall open. Without the block there are none.
 	PCRPolicy *PCRPolicyConfig `mapstructure:"pcr_policy"`
+	// Signs the statement of the bake about everything that it has made (docs/statement.md). Without the block there is none.
+	Signing *SigningConfig `mapstructure:"signing"`
 
 	ctx interpolate.Context
 }
@@ -79,6 +81,16 @@ type PCRPolicyConfig struct {
 	// Path of the private key, PEM: RSA of 2048 bits, without a passphrase. Not that of `secure_boot`: who holds this one
 	// opens what nodes have sealed. What a node has sealed, each image opens whose measurements the same key has signed.
 	Key string `mapstructure:"key" required:"true"`
+}
+
+// SigningConfig is the block `signing`.
+type SigningConfig struct {
+	// The private key, Ed25519 or ECDSA on P-256: the path of a PEM file without a passphrase, or a key of the transit engine of a Vault
+	// or OpenBao, as `vault:MOUNT/KEY`. The server and its token are those of the environment (`VAULT_ADDR`, `VAULT_TOKEN`,
+	// `VAULT_CACERT`, `VAULT_NAMESPACE`); the token is in no log and no artifact.
+	Key string `mapstructure:"key" required:"true"`
+	// Until when the statement is valid, such as `2027-06-30T00:00:00Z`. Without it the statement has no end.
+	ValidUntil string `mapstructure:"valid_until"`
 }
 
 // ServerConfig is the block `vault` or `openbao`.

@@ -45,8 +45,8 @@ type HardeningConfig struct {
 	Hostcheck string `mapstructure:"hostcheck"`
 }
 
-// statement is a hardening that holds water, rendered for one layout and distribution.
-type statement struct {
+// hardened is a hardening that holds water, rendered for one layout and distribution.
+type hardened struct {
 	profile       control.Profile
 	digest        string // of the baseline
 	overlay       *overlay.Tree
@@ -66,7 +66,7 @@ func (c *HardeningConfig) defaults(wrong *mistakes) (server.Product, image.Binar
 
 // compile resolves the baseline and renders the overlay: a parameter that does not exist is
 // found by `packer validate`. sum is the digest of the server's program, if it is known.
-func (c *HardeningConfig) compile(load func() (*baseline.Catalogue, error), product server.Product, sum, layout, distribution string, wrong *mistakes) statement {
+func (c *HardeningConfig) compile(load func() (*baseline.Catalogue, error), product server.Product, sum, layout, distribution string, wrong *mistakes) hardened {
 	serverID, platform, ok := strings.Cut(c.Profile, "/")
 	switch {
 	case !ok || !slices.Contains(baseline.Servers, serverID) || !slices.Contains(baseline.Platforms, platform):
@@ -80,36 +80,36 @@ func (c *HardeningConfig) compile(load func() (*baseline.Catalogue, error), prod
 	catalogue, err := load()
 	if err != nil {
 		wrong.add("catalogue", "%w", err)
-		return statement{}
+		return hardened{}
 	}
 	catalogue, ok = c.withSite(catalogue, wrong)
 	if !ok {
-		return statement{}
+		return hardened{}
 	}
 	compiled, err := catalogue.Compile(control.Profile{
 		Server: serverID, Platform: platform, Layout: layout, Distribution: distribution, Parameters: c.withAuthority(c.withDigest(sum, wrong), wrong),
 	})
 	if errors.Is(err, baseline.ErrStatedTwice) {
 		wrong.add("site_controls", "%w", err) // our own never do
-		return statement{}
+		return hardened{}
 	}
 	if err != nil {
 		for _, err := range unjoin(err) {
 			wrong.add("parameters", "%s", strings.TrimPrefix(err.Error(), "parameter "))
 		}
-		return statement{}
+		return hardened{}
 	}
 	c.waive(compiled, wrong)
-	s := statement{profile: compiled.Profile}
+	s := hardened{profile: compiled.Profile}
 	if s.digest, err = compiled.Digest(); err != nil {
 		wrong.add("catalogue", "%w", err)
-		return statement{}
+		return hardened{}
 	}
 	if s.overlay, err = compiled.Overlay(); err != nil {
 		for _, err := range unjoin(err) {
 			wrong.add("catalogue", "%w", err)
 		}
-		return statement{}
+		return hardened{}
 	}
 	if s.overlayDigest, err = s.overlay.Digest(); err != nil {
 		wrong.add("catalogue", "%w", err)

@@ -126,3 +126,26 @@ func TestReadKeys(t *testing.T) {
 		})
 	}
 }
+
+func TestPrepareRefusesSigning(t *testing.T) {
+	for says, block := range map[string]map[string]any{
+		"signing.key: is required":        {},
+		"write vault:MOUNT/KEY":           {"key": "vault:key"},
+		`signing.valid_until: "tomorrow"`: {"key": "key.pem", "valid_until": "tomorrow"},
+	} {
+		if _, err := prepare(t, with(map[string]any{"signing": block})); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("got %v, want %q", err, says)
+		}
+	}
+	// A key is read when the build starts, and one of another kind is refused then.
+	rsa, _ := secureboottest.Files(t)
+	for says, key := range map[string]string{"neither Ed25519 nor": rsa, "no such file": "/nowhere/key.pem"} {
+		b, err := prepare(t, with(map[string]any{"signing": map[string]any{"key": key, "valid_until": "2027-06-30T00:00:00Z"}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.config.readSigningKey(b.plan.signing); err == nil || !strings.Contains(err.Error(), "signing.key: ") || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", key, err, says)
+		}
+	}
+}

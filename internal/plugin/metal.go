@@ -53,7 +53,7 @@ func (p *Metal) Configure(raws ...any) error {
 
 // planned is a configuration that holds water.
 type planned struct {
-	statement
+	hardened
 	config  metal.Config
 	product server.Product
 	program image.Binary

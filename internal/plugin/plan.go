@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"cmp"
+	"crypto"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -23,6 +24,13 @@ type plan struct {
 	overlayDigest  string
 	hostcheck      string // "" means: beside the plugin, or else in PATH
 	boot           *bootPlan
+	signing        *signingPlan
+}
+
+// signingPlan is how the bake's statement is signed.
+type signingPlan struct {
+	key        crypto.Signer // nil until the build starts
+	validUntil time.Time     // zero is without end
 }
 
 // bootPlan is the machine of the boot test.
@@ -76,7 +84,7 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 		wrong.add("environment", "%w", err)
 	}
 
-	p := plan{hostcheck: c.Hostcheck, boot: c.BootTest.plan(&wrong)}
+	p := plan{hostcheck: c.Hostcheck, boot: c.BootTest.plan(&wrong), signing: c.Signing.plan(&wrong)}
 	p.spec = image.Spec{
 		Name:         c.ImageName,
 		Version:      c.ImageVersion,

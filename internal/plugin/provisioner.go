@@ -60,7 +60,7 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	if wrong.err != nil {
 		return wrong.err
 	}
-	var stated statement
+	var stated hardened
 	result, err := harden.Harden(ctx, machine{comm}, harden.Spec{
 		Overlay: func(d distribution.Distribution) (*overlay.Tree, error) {
 			stated, err = p.config.state(p.Catalogue, product, d)
@@ -99,11 +99,11 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 }
 
 // state compiles the baseline for the distribution that the machine has.
-func (c *ProvisionerConfig) state(load func() (*baseline.Catalogue, error), product server.Product, d distribution.Distribution) (statement, error) {
+func (c *ProvisionerConfig) state(load func() (*baseline.Catalogue, error), product server.Product, d distribution.Distribution) (hardened, error) {
 	var wrong mistakes
 	stated := c.compile(load, product, c.serverBlock().SHA256, distribution.Installed, d.ID, &wrong)
 	if wrong.err != nil {
-		return statement{}, wrong.err
+		return hardened{}, wrong.err
 	}
 	return stated, nil
 }

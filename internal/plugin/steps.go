@@ -16,6 +16,7 @@ import (
 // steps look for.
 type bake struct {
 	plan     plan
+	version  string // of the builder
 	ui       packersdk.Ui
 	log      *slog.Logger
 	assembly *image.Assembly
@@ -46,6 +47,9 @@ func (b *bake) steps() []multistep.Step {
 	}
 	if b.plan.boot != nil {
 		steps = append(steps, &stepBootTest{bake: b})
+	}
+	if b.plan.signing != nil {
+		steps = append(steps, &stepStatement{bake: b})
 	}
 	return append(steps, &stepPublish{assemble{b, "Publishing the image", (*image.Assembly).Publish}})
 }

@@ -11,10 +11,17 @@ import (
 )
 
 // OpenKey opens the private key that reference names. What comes back says nothing about where the key lies: today reference
-// is the path of a PEM file; a PKCS#11 token ("pkcs11:…") or a key of a KMS becomes one more case here, and
-// whoever signs does not change.
+// is the path of a PEM file, or a key of a transit engine ("vault:MOUNT/KEY"); a PKCS#11 token ("pkcs11:…") or a key of another KMS becomes one
+// more case here, and whoever signs does not change.
 func OpenKey(reference string) (crypto.Signer, error) {
-	for _, scheme := range []string{"pkcs11:", "awskms:", "azurekms:", "gcpkms:", "hashivault:"} {
+	if IsTransit(reference) {
+		key, err := openTransit(reference)
+		if err != nil {
+			return nil, err
+		}
+		return key, nil
+	}
+	for _, scheme := range []string{"pkcs11:", "awskms:", "azurekms:", "gcpkms:"} {
 		if strings.HasPrefix(reference, scheme) {
 			return nil, fmt.Errorf("keys of %s are not supported yet: name a PEM file", strings.TrimSuffix(scheme, ":"))
 		}
