@@ -68,6 +68,7 @@ type FlatConfig struct {
 	BootTest            *FlatBootTestConfig   `mapstructure:"boot_test" cty:"boot_test" hcl:"boot_test"`
 	SecureBoot          *FlatSecureBootConfig `mapstructure:"secure_boot" cty:"secure_boot" hcl:"secure_boot"`
 	PCRPolicy           *FlatPCRPolicyConfig  `mapstructure:"pcr_policy" cty:"pcr_policy" hcl:"pcr_policy"`
+	Signing             *FlatSigningConfig    `mapstructure:"signing" cty:"signing" hcl:"signing"`
 }
 
 // FlatMapstructure returns a new FlatConfig.
@@ -113,6 +114,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"boot_test":                  &hcldec.BlockSpec{TypeName: "boot_test", Nested: hcldec.ObjectSpec((*FlatBootTestConfig)(nil).HCL2Spec())},
 		"secure_boot":                &hcldec.BlockSpec{TypeName: "secure_boot", Nested: hcldec.ObjectSpec((*FlatSecureBootConfig)(nil).HCL2Spec())},
 		"pcr_policy":                 &hcldec.BlockSpec{TypeName: "pcr_policy", Nested: hcldec.ObjectSpec((*FlatPCRPolicyConfig)(nil).HCL2Spec())},
+		"signing":                    &hcldec.BlockSpec{TypeName: "signing", Nested: hcldec.ObjectSpec((*FlatSigningConfig)(nil).HCL2Spec())},
 	}
 	return s
 }
@@ -215,6 +217,31 @@ func (*FlatServerConfig) HCL2Spec() map[string]hcldec.Spec {
 	s := map[string]hcldec.Spec{
 		"binary": &hcldec.AttrSpec{Name: "binary", Type: cty.String, Required: false},
 		"sha256": &hcldec.AttrSpec{Name: "sha256", Type: cty.String, Required: false},
+	}
+	return s
+}
+
+// FlatSigningConfig is an auto-generated flat version of SigningConfig.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatSigningConfig struct {
+	Key        *string `mapstructure:"key" required:"true" cty:"key" hcl:"key"`
+	ValidUntil *string `mapstructure:"valid_until" cty:"valid_until" hcl:"valid_until"`
+}
+
+// FlatMapstructure returns a new FlatSigningConfig.
+// FlatSigningConfig is an auto-generated flat version of SigningConfig.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*SigningConfig) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatSigningConfig)
+}
+
+// HCL2Spec returns the hcl spec of a SigningConfig.
+// This spec is used by HCL to read the fields of SigningConfig.
+// The decoded values from this spec will then be applied to a FlatSigningConfig.
+func (*FlatSigningConfig) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"key":         &hcldec.AttrSpec{Name: "key", Type: cty.String, Required: false},
+		"valid_until": &hcldec.AttrSpec{Name: "valid_until", Type: cty.String, Required: false},
 	}
 	return s
 }
