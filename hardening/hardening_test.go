@@ -210,7 +210,7 @@ func worstHost(t *testing.T, b *baseline.Baseline) *hosttest.Host {
 			case *resource.ProcessLimits:
 				h.SetNoUnit(r.Unit)
 			case *resource.Measured:
-				h.File("/run/credentials/@system/"+r.Credential, `{"schema": "strongroom.measurements/v1", "kernels": [{"name": "disk", "pcr11": [{"sha256": "ab"}]}]}`)
+				h.File("/run/hostcheck/"+r.Credential, `{"schema": "strongroom.measurements/v1", "kernels": [{"name": "disk", "pcr11": [{"sha256": "ab"}]}]}`)
 			case *resource.AppArmorProcess:
 				if r.Unit != "self" {
 					h.SetNoUnit(r.Unit)

@@ -68,7 +68,7 @@ var firmware = map[string]string{
 	"/sys/class/tpm/tpm0/tpm_version_major":                                     "2\n",
 	"/sys/class/tpm/tpm0/pcr-sha256/4":                                          measured + "\n",
 	"/sys/class/tpm/tpm0/pcr-sha256/11":                                         measured + "\n",
-	"/run/credentials/@system/strongroom.measurements":                          `{"schema": "strongroom.measurements/v1", "kernels": [{"name": "disk", "pcr4": "` + measured + `", "pcr11": [{"sha256": "` + measured + `"}]}]}`,
+	"/run/hostcheck/strongroom.measurements":                                    `{"schema": "strongroom.measurements/v1", "kernels": [{"name": "disk", "pcr4": "` + measured + `", "pcr11": [{"sha256": "` + measured + `"}]}]}`,
 }
 
 const measured = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

@@ -43,6 +43,9 @@ type Options struct {
 // reach the agent and read why. Nothing else listens before the gate has opened. The server's configuration comes
 // last, because the server does not start without it.
 func Run(ctx context.Context, o Options) (*node.Identity, error) {
+	if err := o.leaveMeasurements(); err != nil {
+		return nil, err
+	}
 	sources := o.sources()
 	document, err := sources.Find(ctx)
 	if err != nil {

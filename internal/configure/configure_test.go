@@ -272,3 +272,26 @@ func TestRunNeedsRandomness(t *testing.T) {
 		t.Error("an id was written")
 	}
 }
+
+func TestMeasurementsAreHandedOn(t *testing.T) {
+	creds := nodetest.NewCA(t, nodetest.Today()).Credentials(config, "node.example")
+	const left = "run/hostcheck/strongroom.measurements"
+	o, _, _ := machine(t, creds)
+	if _, err := configure.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(o.Root, left)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a statement that nobody has handed over: %v", err)
+	}
+	put(t, o.Credentials, "strongroom.measurements", `{"schema": "x"}`)
+	if _, err := configure.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, o.Root, left); got != `{"schema": "x"}` {
+		t.Errorf("left %q", got)
+	}
+	info, err := os.Stat(filepath.Join(o.Root, left))
+	if err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("mode %v, error %v", info.Mode(), err)
+	}
+}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/strongroom/strongroom/internal/node"
 )
 
 // owner is root with the group of an account that may read: the account can use its
@@ -114,4 +116,20 @@ func writeTemporary(path string, content []byte, attributes func(*os.File) error
 		return "", err
 	}
 	return f.Name(), f.Sync()
+}
+
+// leaveMeasurements leaves the image's statement of measurements for whoever judges the node: systemd shows a service its own credentials
+// and no others, and this one is no secret. What it says is not read here.
+func (o Options) leaveMeasurements() error {
+	content, err := os.ReadFile(filepath.Join(o.Credentials, node.CredentialMeasurements))
+	if o.Credentials == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = replaceFile(o.path("/run/hostcheck/"+node.CredentialMeasurements), content, func(f *os.File) error { return f.Chmod(0o644) })
+	}
+	if err != nil {
+		return fmt.Errorf("cannot hand on the statement of measurements: %w", err)
+	}
+	return nil
 }

@@ -221,7 +221,7 @@ func machine(t *testing.T, config Config) *Machine {
 // awaitText waits until the console shows one of some texts, and says which.
 func awaitText(t *testing.T, m *Machine, texts ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), refusalTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), bootTimeout)
 	defer cancel()
 	for ended := false; ; {
 		console, err := os.ReadFile(m.ConsoleLog())
@@ -239,7 +239,7 @@ func awaitText(t *testing.T, m *Machine, texts ...string) string {
 		select {
 		case <-time.After(pollInterval):
 		case <-ctx.Done():
-			t.Fatalf("the console shows none of %q within %s", texts, refusalTimeout)
+			t.Fatalf("the console shows none of %q within %s", texts, bootTimeout)
 		case <-m.Done():
 			ended = true // what it wrote last is still to be looked at
 		}

@@ -18,6 +18,8 @@ const (
 	CredentialCA     = "strongroom.tls.ca"
 	// CredentialToken is optional: the agent's token for the server's API.
 	CredentialToken = "strongroom.agent.token"
+	// CredentialMeasurements is optional and no secret: what the TPM should have measured (strongroom.measurements/v1).
+	CredentialMeasurements = "strongroom.measurements"
 )
 
 // CredentialNames are those that node.hcl may refer to. systemd gives a unit the credentials that it asks for by name, so the

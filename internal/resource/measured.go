@@ -17,6 +17,8 @@ import (
 // Measured states that the TPM's registers have the values of an image's statement of measurements (strongroom.measurements/v1). It
 // comes as a credential: what is measured cannot contain its own measurement. Without one nothing is judged.
 //
+// hostcheck-configure.service leaves it for everybody: systemd shows a service its own credentials and no others.
+//
 // A node that lies can lie about this too. It is an early sign for whoever has handed over another image's statement, or
 // started the image in another way; what counts is an attestation, judged elsewhere.
 type Measured struct {
@@ -42,7 +44,7 @@ func (m *Measured) Verify(_ context.Context, h host.Host, stage control.Stage) [
 		return nil
 	}
 	o := effective(m.Key())
-	source := "/run/credentials/@system/" + m.Credential
+	source := "/run/hostcheck/" + m.Credential
 	content, err := h.ReadFile(source)
 	if errors.Is(err, fs.ErrNotExist) {
 		o.add(source, "the values of the image", "no statement of measurements was handed over", control.NotApplicable, nil)

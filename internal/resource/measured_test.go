@@ -11,7 +11,7 @@ import (
 
 func TestMeasured(t *testing.T) {
 	m := &resource.Measured{Credential: "strongroom.measurements"}
-	const statement, pcr = "/run/credentials/@system/strongroom.measurements", "/sys/class/tpm/tpm0/pcr-sha256/"
+	const statement, pcr = "/run/hostcheck/strongroom.measurements", "/sys/class/tpm/tpm0/pcr-sha256/"
 	a, b, c, d := strings.Repeat("aa", 32), strings.Repeat("bb", 32), strings.Repeat("cc", 32), strings.Repeat("dd", 32)
 	text := `{"schema": "strongroom.measurements/v1", "kernels": [
 		{"name": "netboot", "pcr4": "` + d + `", "pcr11": [{"sha256": "` + d + `"}]},

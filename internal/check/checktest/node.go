@@ -355,7 +355,7 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 					File("/sys/firmware/efi/efivars/SetupMode-8be4df61-93ca-11d2-aa0d-00e098032b8c", "\x06\x00\x00\x00\x00")
 			case *resource.Measured:
 				value := strings.Repeat("ab", 32)
-				h.File("/run/credentials/@system/"+r.Credential, `{"schema": "strongroom.measurements/v1", "kernels": [{"name": "disk", "pcr4": "`+value+`", "pcr11": [{"sha256": "`+value+`"}]}]}`).
+				h.File("/run/hostcheck/"+r.Credential, `{"schema": "strongroom.measurements/v1", "kernels": [{"name": "disk", "pcr4": "`+value+`", "pcr11": [{"sha256": "`+value+`"}]}]}`).
 					File("/sys/class/tpm/tpm0/pcr-sha256/4", strings.ToUpper(value)+"\n").File("/sys/class/tpm/tpm0/pcr-sha256/11", strings.ToUpper(value)+"\n")
 			case *resource.Virtualization:
 				h.SetVirtualization(map[bool]string{true: "", false: "kvm"}[b.Profile.Platform == "metal"])
