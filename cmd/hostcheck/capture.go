@@ -48,7 +48,7 @@ func capture(ctx context.Context, stage control.Stage, root, path, output string
 	recorder := host.NewRecorder(h)
 	b, digest, err := loadBaseline(recorder, path)
 	if err != nil {
-		return &exit{exitUnknown, err}
+		return &exit{exitOf(err), err}
 	}
 	check.Run(ctx, b, digest, recorder, stage, check.Options{})
 	if output == "-" {

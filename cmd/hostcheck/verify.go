@@ -90,7 +90,7 @@ func verify(ctx context.Context, f verifyFlags) error {
 	defer closeHost()
 	b, digest, err := loadBaseline(h, f.baseline)
 	if err != nil {
-		return &exit{exitUnknown, err}
+		return &exit{exitOf(err), err}
 	}
 	result := check.Run(ctx, b, digest, h, stage, check.Options{})
 	doc := report.New(result, buildVersion)
@@ -179,11 +179,52 @@ func loadBaseline(h host.Host, path string) (*baseline.Baseline, string, error) 
 	if err != nil {
 		return nil, "", &hinted{fmt.Errorf("cannot read baseline: %w", err), "name a baseline that can be read with --baseline"}
 	}
+	if err := checkSignature(h, content); err != nil {
+		return nil, "", err
+	}
 	b, digest, err := baseline.DecodeBytes(content)
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", baseline.Path, err)
 	}
 	return b, digest, nil
+}
+
+// checkSignature verifies the baseline with the public key of the image, before a word of it is believed. An image that was baked without a key
+// has neither key nor signature; one without the other is a forgery. What the recordings of older programs do not know is not there.
+func checkSignature(h host.Host, content []byte) error {
+	var files [2][]byte
+	var absent [2]bool
+	for i, path := range []string{baseline.SignaturePath, baseline.KeyPath} {
+		var err error
+		files[i], err = h.ReadFile(path)
+		absent[i] = errors.Is(err, fs.ErrNotExist) || errors.Is(err, host.ErrNotRecorded)
+		if err != nil && !absent[i] {
+			return &hinted{fmt.Errorf("cannot verify the baseline: %w", err), "a baseline of which nothing can be said keeps the gate closed"}
+		}
+	}
+	if absent[0] && absent[1] {
+		return nil
+	}
+	const hint = "replace the node: nothing that its baseline says can be believed"
+	for i, path := range []string{baseline.SignaturePath, baseline.KeyPath} {
+		if absent[i] {
+			return &hinted{fmt.Errorf("%w: %s was taken away", baseline.ErrForged, path), hint}
+		}
+	}
+	_, err := baseline.VerifySignature(content, files[0], files[1])
+	if errors.Is(err, baseline.ErrForged) {
+		return &hinted{err, hint}
+	}
+	return err
+}
+
+// exitOf is the exit code of a baseline that cannot be used: a forged one is a failure, since something definite is wrong with the host, and of one
+// that cannot be read nothing can be said. Either keeps the gate closed.
+func exitOf(err error) int {
+	if errors.Is(err, baseline.ErrForged) {
+		return exitFail
+	}
+	return exitUnknown
 }
 
 // hinted is an error with its way out.

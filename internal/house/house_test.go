@@ -32,7 +32,7 @@ var layers = map[string][]string{
 	"internal/resource":        {"internal/control", "internal/host", "internal/overlay"},
 	"internal/server":          {},
 	"internal/distribution":    {},
-	"internal/baseline":        {"internal/control", "internal/distribution", "internal/overlay", "internal/resource", "internal/server", "internal/strictjson"},
+	"internal/baseline":        {"internal/control", "internal/distribution", "internal/overlay", "internal/resource", "internal/server", "internal/signature", "internal/strictjson"},
 	"systemd":                  {},
 	"hardening":                {"internal/baseline", "systemd"},
 	"internal/check":           {"internal/baseline", "internal/control", "internal/host", "internal/overlay"},

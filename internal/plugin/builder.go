@@ -68,6 +68,9 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	if err := b.config.readSigningKey(b.plan.signing); err != nil {
 		return nil, err
 	}
+	if err := b.plan.signBaseline(); err != nil {
+		return nil, err
+	}
 	b.plan.spec.Builder = b.Version
 	bake := &bake{plan: b.plan, version: b.Version, ui: ui, log: slog.New(newUIHandler(ui))}
 	state := new(multistep.BasicStateBag)

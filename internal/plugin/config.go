@@ -57,7 +57,8 @@ type Config struct {
 	SecureBoot *SecureBootConfig `mapstructure:"secure_boot"`
 	// Signs policies over what the image measures, for what a TPM shall open. Without the block there are none.
 	PCRPolicy *PCRPolicyConfig `mapstructure:"pcr_policy"`
-	// Signs the statement of the bake about everything that it has made (docs/statement.md). Without the block there is none.
+	// Signs the statement of the bake about everything that it has made, and the baseline inside (docs/statement.md). Without the block neither
+	// is signed.
 	Signing *SigningConfig `mapstructure:"signing"`
 
 	ctx interpolate.Context

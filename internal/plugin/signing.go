@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 
 	"github.com/strongroom/strongroom/internal/atomicfile"
+	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/sign"
 	"github.com/strongroom/strongroom/internal/signature"
 	"github.com/strongroom/strongroom/internal/statement"
@@ -56,6 +57,18 @@ func (c *Config) readSigningKey(p *signingPlan) error {
 	}
 	p.key = key
 	return nil
+}
+
+// signBaseline adds the baseline's signature to what goes into the image, and the key that hostcheck verifies it by.
+func (p *plan) signBaseline() (err error) {
+	if p.signing == nil {
+		return nil
+	}
+	if err := baseline.Sign(p.spec.Overlay, p.signing.key); err != nil {
+		return err
+	}
+	p.overlayDigest, err = p.spec.Overlay.Digest()
+	return err
 }
 
 // stepStatement states what lies beside the output directory, all of it, and signs that. It is the last step before the image
