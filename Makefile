@@ -81,6 +81,7 @@ lint: ## format, vet and staticcheck
 		if [[ -n $$unformatted ]]; then echo "not formatted (gofmt -w): $$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags bake,boot,slow ./...
+	$(GO) vet -tags boot,install ./internal/lab
 	@tools/build staticcheck
 	$$(tools/build --path staticcheck) -tags bake,boot,slow ./...
 	@! grep -rn 'could not find type' --include='*.hcl2spec.go' . || { echo 'a field of the configuration has a type that HCL cannot carry' >&2; exit 1; }
@@ -107,6 +108,10 @@ test-slow: deps plugin-install ## make test, and what takes too long for it: the
 	@tools/build packer-gob goreleaser packer-plugin-amazon packer-plugin-googlecompute packer-plugin-vsphere
 	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
 		$(GO) test -tags bake,boot,slow -p 1 -count 1 -timeout 180m ./...
+
+.PHONY: test-install
+test-install: deps tools ## Debian's installer makes a node in QEMU, from the network to the gate: an hour and more without KVM
+	VAULT_BINARY='$(VAULT_BINARY)' $(GO) test -tags boot,install -run TestInstall -p 1 -count 1 -v -timeout 600m ./internal/lab
 
 .PHONY: fuzz
 fuzz: ## a million executions of every parser's fuzz target, one after the other: hours (FUZZTIME=10s for a look)

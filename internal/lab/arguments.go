@@ -75,10 +75,18 @@ func (m *Machine) arguments() ([]string, error) {
 		if i == 0 && m.config.LoaderArguments != "" {
 			slot = fmt.Sprintf(",addr=%#x", diskSlot)
 		}
+		// What QEMU hands to the firmware has the first place in its order.
+		place := i
+		if m.config.Kernel != nil {
+			place++
+		}
 		// cache=unsafe: the disk is thrown away; a flush of the guest need not reach the host's disk.
 		arguments = append(arguments,
 			"-drive", fmt.Sprintf("if=none,id=disk%d,format=qcow2,cache=unsafe,discard=unmap,file=%s", i, escape(disk.Path)),
-			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,bootindex=%d%s%s", i, i, serial, slot))
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d,bootindex=%d%s%s", i, place, serial, slot))
+	}
+	if k := m.config.Kernel; k != nil {
+		arguments = append(arguments, "-kernel", k.Image, "-initrd", k.Initrd, "-append", k.Arguments)
 	}
 	if m.config.SecureBoot != nil {
 		arguments = append(arguments, "-global", "driver=cfi.pflash01,property=secure,value=on") // only the firmware writes its variables

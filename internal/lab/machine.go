@@ -64,6 +64,7 @@ type Config struct {
 	Extra           []*Disk          // further disks
 	TPM             *TPM             // nil: the machine has none
 	SecureBoot      *SecureBoot      // nil: the firmware starts anything
+	Kernel          *Kernel          // nil: what the firmware finds; else QEMU hands it to the firmware
 	LoaderArguments string           // a command line by a boot entry of the firmware, as a boot loader gives one; "" for none
 	OEMStrings      []string         // SMBIOS type 11, beside the credentials
 	UUID            string           // firmware UUID, from which the guest derives its machine id
@@ -78,6 +79,9 @@ type Config struct {
 	Live            io.Writer        // what the console shows, as it comes; may be nil
 	Log             *slog.Logger
 }
+
+// Kernel is what a machine is started with in place of what is on its disk.
+type Kernel struct{ Image, Initrd, Arguments string }
 
 // orUsual fills in what is not given, but for the network.
 func (c Config) orUsual() Config {
