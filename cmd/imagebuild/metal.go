@@ -21,6 +21,7 @@ import (
 func newMetalCommand() *cobra.Command {
 	var (
 		flags                                                    profileFlags
+		key                                                      keyFlags
 		output, ca, name, version, serverBinary, hostcheckBinary string
 		config                                                   metal.Config
 		network                                                  metal.Network
@@ -30,7 +31,8 @@ func newMetalCommand() *cobra.Command {
 		Short: "Write what an installer needs to make a node of a physical machine",
 		Long: `metal writes a directory for an HTTPS server: the file that answers the installer of a
 distribution (preseed for Debian, kickstart for the RHEL family, autoinstall for Ubuntu),
-the script that it runs as its last act, the overlay, the programs, and a manifest.
+the script that it runs as its last act, the overlay, the programs, and a manifest. With
+--sign-key the manifest gets a detached OpenPGP signature (manifest.json.sig) for gpgv.
 
 The layout is always installed: somebody else's installer makes the disk.`,
 		Example: `  imagebuild metal --distribution debian/trixie --url https://srv.example/node \
@@ -62,6 +64,10 @@ The layout is always installed: somebody else's installer makes the disk.`,
 			}
 			config.Distribution, config.Data, config.Audit = d, product.Data, product.Audit
 			programs := []image.Binary{{Source: serverBinary, Path: product.Binary}, {Source: hostcheckBinary, Path: "/usr/bin/hostcheck"}}
+			signer, err := key.signer(c)
+			if err != nil {
+				return err
+			}
 			measured, err := image.InspectBinaries(programs)
 			if err != nil {
 				return err
@@ -85,6 +91,11 @@ The layout is always installed: somebody else's installer makes the disk.`,
 			if err != nil {
 				return err
 			}
+			if signer != nil {
+				if err := bundle.Sign(signer); err != nil {
+					return err
+				}
+			}
 			files, err := metal.Write(output, bundle)
 			if err != nil {
 				return fmt.Errorf("cannot write the bundle: %w", err)
@@ -95,6 +106,7 @@ The layout is always installed: somebody else's installer makes the disk.`,
 	}
 	c.AddCommand(newMetalCheckCommand())
 	flags.register(c)
+	key.register(c)
 	c.Flags().StringVarP(&output, "output", "o", "metal", "`directory` to write")
 	c.Flags().StringVar(&config.URL, "url", "", "where the directory will be served: https://host/path")
 	c.Flags().StringVar(&ca, "ca", "", "`file` with the authorities of that server, PEM; without it those that the installer knows")

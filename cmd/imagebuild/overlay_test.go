@@ -35,6 +35,22 @@ func TestSignedOverlay(t *testing.T) {
 	must("echo 'open sesame' >passphrase")
 
 	in := func(name string) string { return filepath.Join(dir, name) }
+
+	// What an installer fetches is signed by its manifest.
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := cli("metal", "--profile", "vault/metal", "--image-version", "1.4.0", "--url", "https://srv.example/node", "--disk", "/dev/disk/by-id/ata-X", "--server", self,
+		"--hostcheck", self, "--output", in("node"), "--sign-key", in("builder.key"), "--sign-passphrase-file", in("passphrase")); code != 0 {
+		t.Fatal(stderr)
+	}
+	signed := "gpgv --keyring ./builder.gpg node/manifest.json.sig node/manifest.json"
+	must(signed)
+	must("sed -i s/preseed/Preseed/ node/manifest.json")
+	if _, err := shell(signed); err == nil {
+		t.Error("gpgv takes another manifest")
+	}
 	for name, layout := range map[string]string{"overlay.tar": "sealed", "overlay.tar.zst": "installed"} {
 		var signatures [2][]byte
 		for i := range signatures {

@@ -54,7 +54,7 @@ var layers = map[string][]string{
 	"internal/sbom":            {},
 	"internal/image":           {"internal/baseline", "internal/datadisk", "internal/lock", "internal/measure", "internal/netboot", "internal/overlay", "internal/sbom", "internal/secureboot"},
 	"internal/harden":          {"internal/distribution", "internal/image", "internal/overlay"},
-	"internal/metal":           {"internal/atomicfile", "internal/distribution", "internal/harden", "internal/image"},
+	"internal/metal":           {"internal/atomicfile", "internal/distribution", "internal/harden", "internal/image", "internal/sign"},
 	"internal/lab":             {"internal/atomicfile", "internal/check", "internal/control", "internal/image", "internal/lab/network", "internal/node", "internal/report", "internal/secureboot"},
 	"internal/plugin":          {"internal/atomicfile", "internal/baseline", "internal/check", "internal/control", "internal/distribution", "internal/harden", "internal/image", "internal/lab", "internal/launch", "internal/launch/aws", "internal/launch/azure", "internal/launch/gcp", "internal/measure", "internal/metal", "internal/overlay", "internal/release", "internal/report", "internal/secureboot", "internal/server", "internal/sign", "internal/signature", "internal/statement", "internal/agentbinary"},
 	"cmd/hostcheck": {"internal/atomicfile", "internal/agent", "internal/attest", "internal/baseline", "internal/check", "internal/cluster", "internal/configure", "internal/control", "internal/datadisk", "internal/discover", "internal/host",

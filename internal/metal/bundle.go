@@ -14,6 +14,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/harden"
 	"github.com/strongroom/strongroom/internal/image"
+	"github.com/strongroom/strongroom/internal/sign"
 )
 
 // Bundle is everything that a server serves to the machines that install themselves.
@@ -49,6 +50,20 @@ type ManifestFile struct {
 
 // ManifestName is the name of the manifest.
 const ManifestName = "manifest.json"
+
+// SignatureName is the name of the signature over the manifest, as gpgv takes it.
+const SignatureName = ManifestName + ".sig"
+
+// Sign signs the manifest, which has the digests of all other files. No installer reads the signature: what an installer fetches is pinned by its answers, and those
+// come by a way that is trusted already. It is for whoever carries the directory to the server, or the answers to a machine.
+func (b *Bundle) Sign(s sign.Signer) error {
+	var signature bytes.Buffer
+	if err := s.Sign(&signature, bytes.NewReader(b.Files[ManifestName])); err != nil {
+		return fmt.Errorf("cannot sign %s: %w", ManifestName, err)
+	}
+	b.Files[SignatureName] = signature.Bytes()
+	return nil
+}
 
 // Make renders a bundle. The programs of the spec are looked at on this machine's disk; baseline is the digest of the statement in the overlay. What is
 // rendered is read again by the strict checks.

@@ -36,6 +36,8 @@ var questions = map[string]struct {
 	"mirror/https/hostname":                        {"string", ""},
 	"mirror/https/directory":                       {"string", ""},
 	"mirror/https/proxy":                           {"string", ""},
+	"mirror/suite":                                 {"string", ""},
+	"mirror/udeb/suite":                            {"string", ""},
 	"passwd/root-login":                            {"boolean", "true"},
 	"passwd/root-password-crypted":                 {"password", "*"},
 	"passwd/make-user":                             {"boolean", "false"},

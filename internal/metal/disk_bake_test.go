@@ -62,8 +62,8 @@ type attempt struct {
 	set     string // what they told the installer
 }
 
-//go:embed testdata/early.sh
-var earlyScript string
+//go:embed testdata/installer.sh
+var installerRun string
 
 // try runs the early commands on a loop device whose name below /dev/disk/by-id is that of the config, as root of a namespace in which nothing
 // that they write stays. present says whether the disk has that name.
@@ -89,7 +89,7 @@ func try(t *testing.T, c Config, device string, present bool) attempt {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
-		"sh", "-c", earlyScript, "early.sh", dir, device, name, Installer(c.Distribution))
+		"sh", "-c", installerRun, "installer.sh", dir, device, name, Installer(c.Distribution), "", "")
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.WaitDelay = 5 * time.Second

@@ -16,6 +16,7 @@ func RenderPreseed(c Config, digest string) []byte {
 	if err != nil {
 		panic(err) // checked by Complete
 	}
+	suite := strings.TrimPrefix(c.Distribution.ID, "debian/")
 	packages := slices.Concat(c.Distribution.Packages.Needed, c.Distribution.Packages.Compilers)
 	q := func(name, kind, value string) question { return question{"d-i", name, kind, value} }
 	lines := []question{
@@ -43,6 +44,9 @@ func RenderPreseed(c Config, digest string) []byte {
 		q("mirror/"+source.Scheme+"/hostname", "string", source.Host),
 		q("mirror/"+source.Scheme+"/directory", "string", source.Path),
 		q("mirror/"+source.Scheme+"/proxy", "string", c.Proxy),
+		// Not what the archive calls stable on the day of the installation.
+		q("mirror/suite", "string", suite),
+		q("mirror/udeb/suite", "string", suite),
 		q("passwd/root-login", "boolean", "true"),
 		// Not "!", at which the installer asks for one.
 		q("passwd/root-password-crypted", "password", "*"),

@@ -1,5 +1,6 @@
-# Runs the early commands of an installer's file. $1 a directory with the file command and the pipe console, which gets a copy of what the commands told the installer,
-# $2 the disk, $3 its name below /dev/disk/by-id, $4 the installer. Everything is written to a layer over the root that goes with the namespace.
+# Runs commands of an installer's file as the installer does. $1 a directory with the file command and the pipe console, which gets a copy of what the commands told the
+# installer, $2 the disk, $3 its name below /dev/disk/by-id, $4 the installer, $5 the tree that it has made, if any, and $6 where it has mounted that. Everything is written to a
+# layer over the root that goes with the namespace, or into the tree.
 set -eu
 layer=$1/layer
 mkdir "$layer"
@@ -12,9 +13,16 @@ mount --rbind /sys "$root/sys"
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=0755 strongroom "$root/dev"
 mount -t tmpfs -o mode=1777 strongroom "$root/tmp"
-cp -a /dev/null /dev/zero "$2" "$root/dev/"
-mkdir -p "$root/dev/disk/by-id"
-ln -s "$2" "$root$3"
+cp -a /dev/null /dev/zero "$root/dev/"
+if [ -n "$2" ]; then
+	cp -a "$2" "$root/dev/"
+	mkdir -p "$root/dev/disk/by-id"
+	ln -s "$2" "$root$3"
+fi
+if [ -n "$5" ]; then
+	mkdir -p "$root$6"
+	mount --bind "$5" "$root$6"
+fi
 : >"$root/dev/console"
 mount --bind "$1/console" "$root/dev/console"
 
