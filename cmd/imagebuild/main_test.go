@@ -50,6 +50,13 @@ func TestExitCodes(t *testing.T) {
 		{"report --format yaml x", 64, `unknown format "yaml" (known: text, json, junit, sarif, oscal, html)`},
 		{"report /nowhere.json", 1, "cannot open report: "},
 		{"report main_test.go", 1, "main_test.go: cannot decode report: "},
+		{"lock a b", 64, "want one file, got 2"},
+		{"lock --update --check", 64, "exclude each other"},
+		{"lock /nowhere/strongroom.lock", 1, "no lock at /nowhere/strongroom.lock\nhint: imagebuild lock --update"},
+		{"lock main_test.go", 1, "main_test.go: is no lock: "},
+		{"lock --update --distribution debian/sid /nowhere/strongroom.lock", 64, `"debian/sid" is not known`},
+		{"lock --update --program vault /nowhere/strongroom.lock", 64, `--program "vault": want its path`},
+		{"lock --update --snapshot today /nowhere/strongroom.lock", 64, `"today" is not a date`},
 		{"start", 1, "two arguments"},
 	}
 	for _, tt := range tests {

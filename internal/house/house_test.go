@@ -59,7 +59,7 @@ var layers = map[string][]string{
 	"internal/plugin":          {"internal/atomicfile", "internal/baseline", "internal/check", "internal/control", "internal/distribution", "internal/harden", "internal/image", "internal/lab", "internal/launch", "internal/launch/aws", "internal/launch/azure", "internal/launch/gcp", "internal/measure", "internal/metal", "internal/overlay", "internal/release", "internal/report", "internal/secureboot", "internal/server", "internal/sign", "internal/signature", "internal/statement", "internal/agentbinary"},
 	"cmd/hostcheck": {"internal/atomicfile", "internal/agent", "internal/attest", "internal/baseline", "internal/check", "internal/cluster", "internal/configure", "internal/control", "internal/datadisk", "internal/discover", "internal/host",
 		"internal/node", "internal/report", "internal/server", "internal/telemetry"},
-	"cmd/imagebuild": {"internal/atomicfile", "internal/inspect", "internal/secureboot", "internal/attest", "internal/attest/appraise", "internal/measure", "internal/netboot", "hardening", "internal/baseline", "internal/control", "internal/image", "internal/lab", "internal/lab/supervisor", "internal/overlay", "internal/plugin", "internal/report",
+	"cmd/imagebuild": {"internal/atomicfile", "internal/lock", "internal/inspect", "internal/secureboot", "internal/attest", "internal/attest/appraise", "internal/measure", "internal/netboot", "hardening", "internal/baseline", "internal/control", "internal/image", "internal/lab", "internal/lab/supervisor", "internal/overlay", "internal/plugin", "internal/report",
 		"internal/resource", "internal/overlayfile", "internal/sign", "internal/signature", "internal/statement", "internal/distribution", "internal/harden", "internal/metal", "internal/server"},
 	"internal/lab/network":               {},
 	"internal/inspect":                   {"internal/baseline", "internal/check", "internal/control", "internal/host", "internal/inspect/disk", "internal/inspect/fat", "internal/inspect/gpt", "internal/inspect/squashfs", "internal/inspect/verity", "internal/measure", "internal/netboot", "internal/secureboot"},
@@ -88,6 +88,7 @@ var layers = map[string][]string{
 	"internal/lab/plain":             {"internal/lab", "internal/lab/network"},
 	"internal/launch/awstest":        {},
 	"internal/harden/hardentest":     {"internal/image"},
+	"internal/image/imagetest":       {"internal/image", "internal/overlay"},
 	"internal/house":                 {},
 }
 

@@ -74,7 +74,11 @@ func smallSpec(t *testing.T) Spec {
 
 func open(t *testing.T, spec Spec) *Assembly {
 	t.Helper()
-	a, err := New(spec, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	var level slog.Level
+	if os.Getenv(childVariable) != "" {
+		level = slog.LevelDebug // what tools say is all that another test sees of them
+	}
+	a, err := New(spec, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level})))
 	if err != nil {
 		t.Fatal(err, Hint(err))
 	}
@@ -365,6 +369,7 @@ func checkRoot(t *testing.T, r Result, cacheDir string) {
 		t.Error("sysusers.d of the overlay made no account")
 	}
 	checkTrust(t, r, tree)
+	checkNoDay(t, tree)
 	checkBill(t, r, tree)
 
 	have := map[string]bool{}
@@ -409,85 +414,6 @@ func checkRoot(t *testing.T, r Result, cacheDir string) {
 	}
 }
 
-// TestOrdinaryUser bakes the same image without root, byte for byte.
-func TestOrdinaryUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("this test starts as root and bakes as another user")
-	}
-	spec := unsigned(smallSpec(t))
-	want := bake(t, spec)
-
-	dir, err := os.MkdirTemp("", "ordinary-user-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	program := filepath.Join(dir, "image.test")
-	self, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(program, self, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cacheDir := filepath.Join(dir, "cache", "image")
-	for _, d := range []string{filepath.Dir(cacheDir), cacheDir} {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cached, err := filepath.Glob(filepath.Join(spec.CacheDir, "*-*.*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range cached {
-		if err := os.Link(c, filepath.Join(cacheDir, filepath.Base(c))); err != nil {
-			tool(t, "cp", c, cacheDir)
-		}
-	}
-	tool(t, "chown", "-h", ordinaryID+":"+ordinaryID, dir, filepath.Dir(cacheDir), cacheDir)
-	cmd := asOrdinaryUser(t, program, "-test.run=^TestChildBake$", "-test.v")
-	cmd.Dir = dir
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + dir, "STRONGROOM_CACHE=" + filepath.Dir(cacheDir), childVariable + "=bake"}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if !bytes.Contains(out, []byte("disk.raw "+want.Files[0].SHA256)) {
-		t.Errorf("root bakes disk.raw %s; an ordinary user bakes another:\n%s", want.Files[0].SHA256, out)
-	}
-}
-
-// ordinaryID is the user and group id of an account that exists for one command only.
-const ordinaryID = "64321"
-
-// asOrdinaryUser is a command run by an ordinary user with subordinate ids. The account is in
-// /etc as the command alone sees it, in a mount namespace of its own, so that the test leaves
-// the machine's accounts alone.
-func asOrdinaryUser(t *testing.T, argv ...string) *exec.Cmd {
-	t.Helper()
-	dir := t.TempDir()
-	script := ""
-	for file, line := range map[string]string{
-		"passwd": "strongroom-bake:x:" + ordinaryID + ":" + ordinaryID + "::/nonexistent:/usr/sbin/nologin\n",
-		"group":  "strongroom-bake:x:" + ordinaryID + ":\n",
-		"subuid": "strongroom-bake:1000000:65536\n",
-		"subgid": "strongroom-bake:1000000:65536\n",
-	} {
-		have, err := os.ReadFile("/etc/" + file)
-		if err != nil {
-			t.Fatalf("%v (the package uidmap brings it; run make deps)", err)
-		}
-		path := filepath.Join(dir, file)
-		if err := os.WriteFile(path, append(have, line...), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		script += "mount --bind " + path + " /etc/" + file + "\n"
-	}
-	script += `exec setpriv --reuid ` + ordinaryID + ` --regid ` + ordinaryID + ` --clear-groups "$@"`
-	return exec.Command("unshare", append([]string{"--mount", "--propagation", "private", "sh", "-euc", script, "sh"}, argv...)...)
-}
-
 const childVariable = "STRONGROOM_IMAGE_TEST_CHILD"
 
 // unsigned leaves out the keys: every process of the tests makes its own.
@@ -505,6 +431,7 @@ func TestChildBake(t *testing.T) {
 	if out := os.Getenv("OUTPUT_DIR"); out != "" {
 		spec.OutputDir = out
 	}
+	spec.LockFile = os.Getenv("LOCK_FILE")
 	for _, f := range bake(t, spec).Files {
 		t.Log(f.Name, f.SHA256)
 	}

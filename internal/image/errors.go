@@ -15,6 +15,9 @@ type hinted struct {
 	hint string
 }
 
+// WithHint gives an error a way out, for Hint.
+func WithHint(err error, hint string) error { return withHint(err, hint) }
+
 func withHint(err error, hint string) error {
 	if hint == "" {
 		return err

@@ -21,6 +21,23 @@ type LockFile struct {
 	SHA256 string `json:"sha256"`
 }
 
+// SpecOf is what a lock is of: the part of a spec that Resolve reads.
+func SpecOf(f lock.File) Spec {
+	return Spec{Distribution: f.Distribution, Packages: f.Asked.Template, Hardware: slices.Contains(f.Asked.Builder, fullKernel), Epoch: time.Unix(f.Epoch, 0).UTC()}
+}
+
+// ValidateForLock reports every mistake in that part.
+func ValidateForLock(s Spec) error {
+	var errs []error
+	for _, err := range Validate(s) {
+		var f *FieldError
+		if errors.As(err, &f) && slices.Contains([]string{"Distribution", "Mirror", "Snapshot", "Packages", "Binaries", "Epoch"}, f.Field) {
+			errs = append(errs, f.Err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // readLock reads the lock that the spec names, and refuses one that is of another image. There may be none yet: nil.
 func readLock(s Spec, programs []InstalledBinary) (*lock.File, error) {
 	if s.LockFile == "" {
@@ -92,6 +109,7 @@ func checkLock(f lock.File, s Spec, programs []InstalledBinary) error {
 	for _, p := range f.Programs {
 		if _, ok := have[p.Path]; !ok {
 			bad("the lock has the program %s, which the image does not have", p.Path)
+			update = append(update, "--program "+p.Path+"=")
 		}
 	}
 	if len(errs) == 0 {
