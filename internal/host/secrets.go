@@ -35,7 +35,7 @@ func (r root) Secrets(path string) (FileSecrets, error) {
 		return FileSecrets{}, err
 	}
 	defer unix.Close(fd)
-	found, err := findSecrets(io.NewSectionReader(readerAt(fd), 0, 1<<62), min(max(info.Size+1, 4*longestShape), window))
+	found, err := findSecrets(io.NewSectionReader(readerAt(fd), 0, 1<<62), min(max(info.Size+1, 4*LongestShape), window))
 	if err != nil {
 		return FileSecrets{}, &os.PathError{Op: "read", Path: path, Err: err}
 	}
@@ -81,7 +81,7 @@ func findSecrets(file io.Reader, size int64) (FileSecrets, error) {
 		}
 		part := buf[:kept+n]
 		if begin {
-			if what := wholeFile(part); what != "" {
+			if what := SecretFile(part); what != "" {
 				shapes[what] = true
 			}
 		}
@@ -91,7 +91,7 @@ func findSecrets(file io.Reader, size int64) (FileSecrets, error) {
 			break
 		}
 		// What begins near the end is seen whole in the next window.
-		kept = copy(buf, part[len(part)-2*longestShape:])
+		kept = copy(buf, part[len(part)-2*LongestShape:])
 	}
 	return FileSecrets{slices.Sorted(maps.Keys(shapes)), slices.Sorted(maps.Keys(names))}, nil
 }

@@ -6,16 +6,20 @@ import (
 	"strings"
 )
 
-// secretShape is one way to recognise a secret by its bytes.
-type secretShape struct {
-	what  string   // as a report names it
-	marks []string // what every such secret has; it is looked at only where one of them stands
-	is    func(b []byte, at, end int) bool
+// SecretShape is one way to recognise a secret by its bytes.
+type SecretShape struct {
+	What  string   // as a report names it: "a private key (PEM)"
+	Marks []string // what every such secret has; it is looked at only where one of them stands
+	// Is tells whether the mark at b[at:end] is that of a secret. It looks at no more than LongestShape bytes around it.
+	Is func(b []byte, at, end int) bool
 }
+
+// SecretShapes lists what Secrets recognises, for who looks through something else than a host. The list is shared.
+func SecretShapes() []SecretShape { return secretShapes }
 
 // secretShapes are written out and not regular expressions: a walk puts every file of a machine before them, and all but a few
 // have no mark at all. is gets the bytes, and where the mark begins and ends.
-var secretShapes = []secretShape{
+var secretShapes = []SecretShape{
 	{"a private key (PEM)", []string{"PRIVATE KEY"}, pemPrivateKey},
 	// PEM once more in base64, as kubeconfig files and user data have it: "-----BEGIN (RSA |EC |OPENSSH )PRIVATE KEY".
 	{"a private key (PEM in base64)", []string{
@@ -43,30 +47,30 @@ var secretShapes = []secretShape{
 	{"a password in a URL", []string{"://"}, passwordInURL},
 }
 
-// longestShape is how many bytes a shape looks at, at most: what lies farther from a mark does not matter.
-const longestShape = 1024
+// LongestShape is how many bytes a shape looks at, at most: what lies farther from a mark does not matter.
+const LongestShape = 1024
 
 // shapesIn lists what of secretShapes the bytes hold. known are those that need not be looked for any more.
 func shapesIn(b []byte, known map[string]bool) {
 	for _, s := range secretShapes {
-		for _, mark := range s.marks {
-			for from := 0; !known[s.what]; {
+		for _, mark := range s.Marks {
+			for from := 0; !known[s.What]; {
 				at := bytes.Index(b[from:], []byte(mark))
 				if at < 0 {
 					break
 				}
 				at += from
 				from = at + len(mark)
-				if s.is(b, at, from) {
-					known[s.what] = true
+				if s.Is(b, at, from) {
+					known[s.What] = true
 				}
 			}
 		}
 	}
 }
 
-// wholeFile recognises a file by how it begins: what is not text has no marks.
-func wholeFile(b []byte) string {
+// SecretFile recognises a file by how it begins, "" for none: what is not text has no marks.
+func SecretFile(b []byte) string {
 	der := func(prefix ...byte) bool {
 		return len(b) > 4 && b[0] == 0x30 && b[1] == 0x82 && bytes.HasPrefix(b[4:], prefix)
 	}
@@ -134,7 +138,7 @@ func pemPrivateKey(b []byte, at, end int) bool {
 			return false
 		}
 	}
-	rest := bytes.TrimPrefix(b[end:min(len(b), end+longestShape)], []byte(" BLOCK"))
+	rest := bytes.TrimPrefix(b[end:min(len(b), end+LongestShape)], []byte(" BLOCK"))
 	rest, ok := bytes.CutPrefix(rest, []byte("-----"))
 	if !ok {
 		return false
@@ -169,7 +173,7 @@ func azureSecret(b []byte, at, end int) bool {
 // webToken wants header, payload and signature; both of the first are JSON objects.
 func webToken(b []byte, _, end int) bool {
 	for _, next := range []string{".eyJ", "."} {
-		n := run(b, end, longestShape, isBase64URL)
+		n := run(b, end, LongestShape, isBase64URL)
 		if n < 8 || !bytes.HasPrefix(b[end+n:], []byte(next)) {
 			return false
 		}
@@ -235,9 +239,9 @@ func valueAt(b []byte, from int) []byte {
 	if from < len(b) && (b[from] == '"' || b[from] == '\'') {
 		quote := b[from]
 		from++
-		return b[from : from+run(b, from, longestShape, func(c byte) bool { return c != quote && c != '\n' })]
+		return b[from : from+run(b, from, LongestShape, func(c byte) bool { return c != quote && c != '\n' })]
 	}
-	return b[from : from+run(b, from, longestShape, func(c byte) bool { return c > ' ' && strings.IndexByte(`,;"'#`, c) < 0 })]
+	return b[from : from+run(b, from, LongestShape, func(c byte) bool { return c > ' ' && strings.IndexByte(`,;"'#`, c) < 0 })]
 }
 
 // isValue says whether a value is one, and not a reference to a value, the place of one, or a word of documentation.

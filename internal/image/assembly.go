@@ -17,7 +17,7 @@ import (
 )
 
 // Assembly is one bake in progress. The steps are called once each and in the order of their
-// declaration: BaseTree, ApplyOverlay, any number of Command, Upload and Download, Seal, Inspect,
+// declaration: BaseTree, ApplyOverlay, any number of Command, Upload and Download, Seal, Inspect, LeakGate,
 // RootFilesystem, Verity, Initrd, UnifiedKernel, Disk, Convert, Manifest, Publish. Close is
 // called in any case.
 type Assembly struct {

@@ -93,7 +93,7 @@ func open(t *testing.T, spec Spec) *Assembly {
 func run(t *testing.T, a *Assembly) error {
 	t.Helper()
 	for _, step := range []func(context.Context) error{
-		a.BaseTree, a.ApplyOverlay, a.Seal, a.RootFilesystem, a.Verity, a.Initrd, a.UnifiedKernel, a.Disk, a.Convert, a.Manifest, a.Publish,
+		a.BaseTree, a.ApplyOverlay, a.Seal, a.LeakGate, a.RootFilesystem, a.Verity, a.Initrd, a.UnifiedKernel, a.Disk, a.Convert, a.Manifest, a.Publish,
 	} {
 		if err := step(t.Context()); err != nil {
 			return err

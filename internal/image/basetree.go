@@ -15,6 +15,7 @@ const (
 	stepBaseTree       = "base tree"
 	stepOverlay        = "overlay"
 	stepSeal           = "seal"
+	stepLeakGate       = "leak gate"
 	stepRootFilesystem = "root filesystem"
 	stepVerity         = "verity"
 	stepInitrd         = "initrd"

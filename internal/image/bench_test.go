@@ -57,6 +57,7 @@ func bakeOnce(b *testing.B, spec image.Spec) {
 	must(b, a.BaseTree(ctx))
 	must(b, a.ApplyOverlay(ctx))
 	must(b, a.Seal(ctx))
+	must(b, a.LeakGate(ctx))
 	must(b, a.RootFilesystem(ctx))
 	must(b, a.Verity(ctx))
 	must(b, a.Initrd(ctx))

@@ -9,7 +9,7 @@ import (
 // RootFilesystem makes the read-only file system of the sealed tree. docs/decisions/root-filesystem.md
 // says why it is squashfs with zstd at level 3.
 func (a *Assembly) RootFilesystem(ctx context.Context) error {
-	return a.step(ctx, stepRootFilesystem, stepSeal, func(ctx context.Context) error {
+	return a.step(ctx, stepRootFilesystem, stepLeakGate, func(ctx context.Context) error {
 		err := a.box.run(a.box.command(ctx, rootFilesystemArgs(a.box.path(treeDir), a.box.path("root.squashfs"), a.spec.Epoch.Unix())...))
 		if err != nil {
 			return fmt.Errorf("cannot make the root file system: %w", err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/datadisk"
+	"github.com/strongroom/strongroom/internal/leaks"
 	"github.com/strongroom/strongroom/internal/measure"
 	"github.com/strongroom/strongroom/internal/overlay"
 	"github.com/strongroom/strongroom/internal/secureboot"
@@ -51,6 +52,8 @@ type Spec struct {
 	SecureBoot *secureboot.Identity // signs the unified kernel images; nil leaves them unsigned
 	PolicyKey  *measure.PolicyKey   // signs policies over what they measure; nil leaves them without
 	Firmware   []measure.Firmware   // machines whose PCR 7 is to be predicted; only for a signed image
+
+	AllowedLeaks []leaks.Allowance // what the leak gate lets through, each with a reason
 
 	OutputDir string // published in one rename at the end
 	Replace   bool   // an existing OutputDir is replaced instead of refused
@@ -161,6 +164,11 @@ func Validate(s Spec) []error {
 		}
 		if slices.Equal(s.Formats, []string{FormatNetboot}) {
 			bad("Formats", "netboot stands beside a disk: add one of %s", strings.Join(disksOf(Formats()), ", "))
+		}
+	}
+	for i, l := range s.AllowedLeaks {
+		if err := l.Validate(); err != nil {
+			bad("AllowedLeaks", "%d: %w", i+1, err)
 		}
 	}
 	if s.DataSize < 0 {

@@ -103,7 +103,7 @@ func bake(ctx context.Context, r recipe) error {
 	}
 	defer assembly.Close()
 	for _, step := range []func(context.Context) error{
-		assembly.BaseTree, assembly.ApplyOverlay, assembly.Seal, assembly.RootFilesystem, assembly.Verity, assembly.Initrd,
+		assembly.BaseTree, assembly.ApplyOverlay, assembly.Seal, assembly.LeakGate, assembly.RootFilesystem, assembly.Verity, assembly.Initrd,
 		assembly.UnifiedKernel, assembly.Disk, assembly.Convert, assembly.Manifest, assembly.Publish,
 	} {
 		if err := step(ctx); err != nil {

@@ -1,4 +1,4 @@
-//go:generate packer-sdc mapstructure-to-hcl2 -type Config,ServerConfig,BootTestConfig,NetbootConfig,SecureBootConfig,PCRPolicyConfig,SigningConfig
+//go:generate packer-sdc mapstructure-to-hcl2 -type Config,ServerConfig,BootTestConfig,NetbootConfig,SecureBootConfig,PCRPolicyConfig,SigningConfig,AllowLeakConfig
 
 package plugin
 
@@ -46,6 +46,10 @@ type Config struct {
 	// to `strongroom/image` in the user's cache directory.
 	CacheDirectory string `mapstructure:"cache_directory"`
 
+	// Something that the leak gate finds and that may stay in the image (docs/leaked-secrets.md). May be given more than once; each
+	// allows one finding, and one that allows nothing fails the build.
+	AllowLeak []AllowLeakConfig `mapstructure:"allow_leak"`
+
 	// What the format `netboot` needs to know (docs/netboot.md).
 	Netboot *NetbootConfig `mapstructure:"netboot"`
 
@@ -62,6 +66,18 @@ type Config struct {
 	Signing *SigningConfig `mapstructure:"signing"`
 
 	ctx interpolate.Context
+}
+
+// AllowLeakConfig is the block `allow_leak`.
+type AllowLeakConfig struct {
+	// The file in the image, as the error names it.
+	Path string `mapstructure:"path" required:"true"`
+	// The kind of finding, as the error names it: `private-key`.
+	Kind string `mapstructure:"kind" required:"true"`
+	// Which one, where a file has several of a kind: the eight digits behind the kind. Given, it allows this secret and no other in its place.
+	Fingerprint string `mapstructure:"fingerprint"`
+	// Why it may be in every copy of the image.
+	Reason string `mapstructure:"reason" required:"true"`
 }
 
 // SecureBootConfig is the block `secure_boot`.

@@ -57,7 +57,7 @@ func TestDebugPausesAtEachStep(t *testing.T) {
 		t.Fatalf("exit status %d", code)
 	}
 	rest := out
-	for _, step := range strings.Fields("stepOpen stepBaseTree stepOverlay stepConnect StepProvision stepSeal stepVerify stepRootFilesystem stepVerity stepInitrd stepUnifiedKernel stepDisk stepConvert stepManifest stepPublish") {
+	for _, step := range strings.Fields("stepOpen stepBaseTree stepOverlay stepConnect StepProvision stepSeal stepVerify stepLeakGate stepRootFilesystem stepVerity stepInitrd stepUnifiedKernel stepDisk stepConvert stepManifest stepPublish") {
 		_, after, ok := strings.Cut(rest, "step '"+step)
 		if !ok {
 			t.Errorf("no pause after %s, or not in its place", step)

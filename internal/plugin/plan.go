@@ -14,6 +14,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/image"
+	"github.com/strongroom/strongroom/internal/leaks"
 )
 
 // plan is a configuration that holds water: what internal/image needs, and what the steps
@@ -105,6 +106,9 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 		Replace:   c.PackerForce,
 		CacheDir:  c.CacheDirectory,
 	}
+	for _, a := range c.AllowLeak {
+		p.spec.AllowedLeaks = append(p.spec.AllowedLeaks, leaks.Allowance{Path: a.Path, Kind: a.Kind, Fingerprint: a.Fingerprint, Reason: a.Reason})
+	}
 	c.checkSpec(p.spec, &wrong)
 	c.checkKeys(&wrong)
 	if c.Netboot != nil && !slices.Contains(c.Formats, image.FormatNetboot) {
@@ -168,6 +172,7 @@ var attributes = map[string]string{
 	"Epoch":        "environment: SOURCE_DATE_EPOCH",
 	"OutputDir":    "output_directory",
 	"CacheDir":     "cache_directory",
+	"AllowedLeaks": "allow_leak",
 }
 
 // checkSpec reports what internal/image finds in the spec, but for what plan has said in

@@ -37,6 +37,7 @@ func (b *bake) steps() []multistep.Step {
 		&commonsteps.StepProvision{},
 		&stepSeal{assemble{b, "Sealing the tree", (*image.Assembly).Seal}},
 		&stepVerify{bake: b},
+		&stepLeakGate{assemble{b, "Looking for leaked secrets", (*image.Assembly).LeakGate}},
 		&stepRootFilesystem{assemble{b, "Making the root file system", (*image.Assembly).RootFilesystem}},
 		&stepVerity{assemble{b, "Making the dm-verity hash tree", (*image.Assembly).Verity}},
 		&stepInitrd{assemble{b, "Making the initrd", (*image.Assembly).Initrd}},
@@ -59,6 +60,7 @@ type (
 	stepBaseTree       struct{ assemble }
 	stepOverlay        struct{ assemble }
 	stepSeal           struct{ assemble }
+	stepLeakGate       struct{ assemble }
 	stepRootFilesystem struct{ assemble }
 	stepVerity         struct{ assemble }
 	stepInitrd         struct{ assemble }

@@ -18,7 +18,7 @@ func TestStepNames(t *testing.T) {
 		}
 		return strings.Join(names, " ")
 	}
-	const want = "Open BaseTree Overlay Connect StepProvision Seal Verify RootFilesystem Verity Initrd UnifiedKernel Disk Convert Manifest Publish"
+	const want = "Open BaseTree Overlay Connect StepProvision Seal Verify LeakGate RootFilesystem Verity Initrd UnifiedKernel Disk Convert Manifest Publish"
 	if got := names(plan{}); got != want {
 		t.Errorf("steps:\n got %s\nwant %s", got, want)
 	}
