@@ -7,6 +7,35 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
+// FlatAllowLeakConfig is an auto-generated flat version of AllowLeakConfig.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
+type FlatAllowLeakConfig struct {
+	Path        *string `mapstructure:"path" required:"true" cty:"path" hcl:"path"`
+	Kind        *string `mapstructure:"kind" required:"true" cty:"kind" hcl:"kind"`
+	Fingerprint *string `mapstructure:"fingerprint" cty:"fingerprint" hcl:"fingerprint"`
+	Reason      *string `mapstructure:"reason" required:"true" cty:"reason" hcl:"reason"`
+}
+
+// FlatMapstructure returns a new FlatAllowLeakConfig.
+// FlatAllowLeakConfig is an auto-generated flat version of AllowLeakConfig.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
+func (*AllowLeakConfig) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
+	return new(FlatAllowLeakConfig)
+}
+
+// HCL2Spec returns the hcl spec of a AllowLeakConfig.
+// This spec is used by HCL to read the fields of AllowLeakConfig.
+// The decoded values from this spec will then be applied to a FlatAllowLeakConfig.
+func (*FlatAllowLeakConfig) HCL2Spec() map[string]hcldec.Spec {
+	s := map[string]hcldec.Spec{
+		"path":        &hcldec.AttrSpec{Name: "path", Type: cty.String, Required: false},
+		"kind":        &hcldec.AttrSpec{Name: "kind", Type: cty.String, Required: false},
+		"fingerprint": &hcldec.AttrSpec{Name: "fingerprint", Type: cty.String, Required: false},
+		"reason":      &hcldec.AttrSpec{Name: "reason", Type: cty.String, Required: false},
+	}
+	return s
+}
+
 // FlatBootTestConfig is an auto-generated flat version of BootTestConfig.
 // Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
 type FlatBootTestConfig struct {
@@ -64,6 +93,7 @@ type FlatConfig struct {
 	DataPartitionSize   *string               `mapstructure:"data_partition_size" cty:"data_partition_size" hcl:"data_partition_size"`
 	OutputDirectory     *string               `mapstructure:"output_directory" cty:"output_directory" hcl:"output_directory"`
 	CacheDirectory      *string               `mapstructure:"cache_directory" cty:"cache_directory" hcl:"cache_directory"`
+	AllowLeak           []FlatAllowLeakConfig `mapstructure:"allow_leak" cty:"allow_leak" hcl:"allow_leak"`
 	Netboot             *FlatNetbootConfig    `mapstructure:"netboot" cty:"netboot" hcl:"netboot"`
 	BootTest            *FlatBootTestConfig   `mapstructure:"boot_test" cty:"boot_test" hcl:"boot_test"`
 	SecureBoot          *FlatSecureBootConfig `mapstructure:"secure_boot" cty:"secure_boot" hcl:"secure_boot"`
@@ -110,6 +140,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"data_partition_size":        &hcldec.AttrSpec{Name: "data_partition_size", Type: cty.String, Required: false},
 		"output_directory":           &hcldec.AttrSpec{Name: "output_directory", Type: cty.String, Required: false},
 		"cache_directory":            &hcldec.AttrSpec{Name: "cache_directory", Type: cty.String, Required: false},
+		"allow_leak":                 &hcldec.BlockListSpec{TypeName: "allow_leak", Nested: hcldec.ObjectSpec((*FlatAllowLeakConfig)(nil).HCL2Spec())},
 		"netboot":                    &hcldec.BlockSpec{TypeName: "netboot", Nested: hcldec.ObjectSpec((*FlatNetbootConfig)(nil).HCL2Spec())},
 		"boot_test":                  &hcldec.BlockSpec{TypeName: "boot_test", Nested: hcldec.ObjectSpec((*FlatBootTestConfig)(nil).HCL2Spec())},
 		"secure_boot":                &hcldec.BlockSpec{TypeName: "secure_boot", Nested: hcldec.ObjectSpec((*FlatSecureBootConfig)(nil).HCL2Spec())},
