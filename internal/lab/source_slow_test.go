@@ -97,7 +97,7 @@ func startAs(t *testing.T, authority *Authority, config Config) *Node {
 // comes by DHCP. A server of another authority is not believed, and the node stays down.
 func TestBootNetbootIdentityFromURL(t *testing.T) {
 	authority := newAuthority(t)
-	if err := bake(t.Context(), recipe{name: "netboot-url", parameters: map[string]string{"node_config_ca": string(authority.CA())}, formats: []string{image.FormatNetboot}}); err != nil {
+	if err := bake(t.Context(), recipe{name: "netboot-url", parameters: map[string]string{"node_config_ca": string(authority.CA())}, formats: []string{image.FormatRaw, image.FormatNetboot}}); err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(workDir, "netboot-url", image.FormatNetboot)
