@@ -63,7 +63,7 @@ var layers = map[string][]string{
 	"cmd/imagebuild": {"internal/atomicfile", "internal/lock", "internal/inspect", "internal/secureboot", "internal/attest", "internal/attest/appraise", "internal/measure", "internal/netboot", "hardening", "internal/baseline", "internal/control", "internal/image", "internal/lab", "internal/lab/supervisor", "internal/overlay", "internal/plugin", "internal/report",
 		"internal/resource", "internal/overlayfile", "internal/sign", "internal/signature", "internal/statement", "internal/distribution", "internal/harden", "internal/metal", "internal/server"},
 	"internal/lab/network":               {},
-	"internal/inspect":                   {"internal/baseline", "internal/check", "internal/control", "internal/host", "internal/inspect/disk", "internal/inspect/fat", "internal/inspect/gpt", "internal/inspect/squashfs", "internal/inspect/verity", "internal/measure", "internal/netboot", "internal/secureboot"},
+	"internal/inspect":                   {"internal/baseline", "internal/check", "internal/control", "internal/host", "internal/inspect/disk", "internal/inspect/fat", "internal/inspect/gpt", "internal/inspect/squashfs", "internal/inspect/verity", "internal/measure", "internal/netboot", "internal/overlay", "internal/sbom", "internal/secureboot"},
 	"internal/inspect/disk":              {},
 	"internal/inspect/fat":               {},
 	"internal/inspect/gpt":               {},

@@ -79,15 +79,21 @@ func (in *inspector) directory(ctx context.Context, dir string) error {
 		}
 		in.judgeBundle(ctx, filepath.Join(dir, "netboot"), m.RootHash)
 	}
-	if r := in.Root; r != nil && r.PackagesBy == "" {
-		for _, p := range m.Packages {
-			if !p.Sealed {
-				r.Packages = append(r.Packages, Package{p.Name, p.Version})
-			}
-		}
-		r.PackagesBy = manifestName
+	if r := in.Root; r != nil && r.PackagesBy != dpkgStatus {
+		r.Packages = nil
+		in.manifestPackages(m)
 	}
 	return ctx.Err()
+}
+
+// manifestPackages takes the packages that the bake has installed and not sealed away.
+func (in *inspector) manifestPackages(m manifest) {
+	for _, p := range m.Packages {
+		if !p.Sealed {
+			in.Root.Packages = append(in.Root.Packages, Package{p.Name, p.Version})
+		}
+	}
+	in.Root.PackagesBy = manifestName
 }
 
 func readLimited(name string) ([]byte, error) {

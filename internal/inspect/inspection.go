@@ -146,6 +146,7 @@ type Root struct {
 	Directories []Directory  `json:"directories"` // the largest ones
 	Packages    []Package    `json:"packages"`
 	PackagesBy  string       `json:"packages_by,omitempty"` // where that list was
+	Bills       []Bill       `json:"bills"`                 // of materials
 }
 
 // Privileged is a file that gives its runner more than the runner has.
@@ -226,7 +227,7 @@ func (i *Inspection) finish() {
 	}
 	if r := i.Root; r != nil {
 		r.Privileged, r.Enabled, r.Listening = filled(r.Privileged), filled(r.Enabled), filled(r.Listening)
-		r.Directories, r.Packages = filled(r.Directories), filled(r.Packages)
+		r.Directories, r.Packages, r.Bills = filled(r.Directories), filled(r.Packages), filled(r.Bills)
 	}
 	if h := i.Hardening; h != nil {
 		h.Failed = filled(h.Failed)

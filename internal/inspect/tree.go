@@ -51,6 +51,7 @@ func (in *inspector) rootFileSystem(ctx context.Context) {
 	r.Directories = directories(f)
 	in.units()
 	in.packages()
+	in.bills()
 	in.add("root", Pass, in.root.name, "squashfs with %d files, directories and links", r.Files)
 	in.hardening(ctx)
 }
@@ -193,19 +194,20 @@ func isNetwork(listen string) bool {
 		!strings.HasPrefix(address, "@") && !strings.HasPrefix(address, "vsock:") && !strings.HasPrefix(address, "%")
 }
 
+const dpkgStatus = "/var/lib/dpkg/status"
+
 // packages lists what is installed, by dpkg's database where the image has one.
 func (in *inspector) packages() {
-	const status = "var/lib/dpkg/status"
-	n, err := in.tree.Follow(status)
+	n, err := in.tree.Follow(strings.TrimPrefix(dpkgStatus, "/"))
 	if err != nil || !n.Mode.IsRegular() {
 		return
 	}
 	list, err := readStatus(in.tree.Reader(n))
 	if err != nil {
-		in.add("packages", Fail, in.root.name, "/%s: %v", status, err)
+		in.add("packages", Fail, in.root.name, "%s: %v", dpkgStatus, err)
 		return
 	}
-	in.Root.Packages, in.Root.PackagesBy = list, "/"+status
+	in.Root.Packages, in.Root.PackagesBy = list, dpkgStatus
 }
 
 // readStatus reads dpkg's database: paragraphs of fields.

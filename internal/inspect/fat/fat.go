@@ -372,3 +372,14 @@ func (file *File) At(offset int64) int64 {
 	}
 	return file.fs.place(file.chain[offset/file.fs.cluster]) + offset%file.fs.cluster
 }
+
+// Offset is the byte of the file that lies at a byte of the device.
+func (file *File) Offset(at int64) (int64, bool) {
+	for i, c := range file.chain {
+		if start := file.fs.place(c); at >= start && at < start+file.fs.cluster {
+			offset := int64(i)*file.fs.cluster + at - start
+			return offset, offset < file.Size
+		}
+	}
+	return 0, false
+}
