@@ -229,7 +229,11 @@ func (d *Diff) regions(ctx context.Context, a, b *side, at int64) error {
 			return err
 		}
 		if differs {
-			d.Regions = append(d.Regions, Region{Name: r.name, At: r.start + i, Offset: i, Says: d.tableSays(a, b)})
+			found := Region{Name: r.name, At: r.start + i, Offset: i}
+			if r.start > 0 {
+				found.Says = d.tableSays(a, b)
+			}
+			d.Regions = append(d.Regions, found)
 		}
 	}
 	parts := slices.Clone(a.parts)
