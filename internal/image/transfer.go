@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
 	"os/exec"
@@ -11,9 +12,10 @@ import (
 
 // Command is a program of the tree, run in the tree as its root, in the sandbox's namespaces. The
 // argv reaches it as it is: no shell reads it. It shares the host's network. Its streams are
-// the caller's to set.
+// the caller's to set. The time that programs shall write down, such as systemd-sysusers into /etc/shadow, is the image's.
 func (a *Assembly) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	cmd := a.box.chroot(ctx, treeDir, argv...)
+	cmd.Env = append(cmd.Env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", a.spec.Epoch.Unix()))
 	cmd.Dir = "/"
 	return cmd
 }
