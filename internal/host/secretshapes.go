@@ -2,16 +2,24 @@ package host
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 	"strings"
 )
 
 // SecretShape is one way to recognise a secret by its bytes.
 type SecretShape struct {
-	What  string   // as a report names it: "a private key (PEM)"
-	Marks []string // what every such secret has; it is looked at only where one of them stands
+	What string // as a report names it: "a private key (PEM)"
+	// What every such secret has, each with a line break behind it; it is looked at only where one of them stands. They are no list, since a program's
+	// strings lie one behind the other: a mark with some name behind it looks like a secret, and hostcheck would find one in itself.
+	Marks string
 	// Is tells whether the mark at b[at:end] is that of a secret. It looks at no more than LongestShape bytes around it.
 	Is func(b []byte, at, end int) bool
+}
+
+// MarkSeq is each of the marks.
+func (s *SecretShape) MarkSeq() iter.Seq[string] {
+	return strings.SplitSeq(strings.TrimSuffix(s.Marks, "\n"), "\n")
 }
 
 // SecretShapes lists what Secrets recognises, for who looks through something else than a host. The list is shared.
@@ -20,31 +28,28 @@ func SecretShapes() []SecretShape { return secretShapes }
 // secretShapes are written out and not regular expressions: a walk puts every file of a machine before them, and all but a few
 // have no mark at all. is gets the bytes, and where the mark begins and ends.
 var secretShapes = []SecretShape{
-	{"a private key (PEM)", []string{"PRIVATE KEY"}, pemPrivateKey},
+	{"a private key (PEM)", "PRIVATE KEY\n", pemPrivateKey},
 	// PEM once more in base64, as kubeconfig files and user data have it: "-----BEGIN (RSA |EC |OPENSSH )PRIVATE KEY".
-	{"a private key (PEM in base64)", []string{
-		"LS0tLS1CRUdJTiBQUklWQVRFIEtFWS", "LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVkt", "LS0tLS1CRUdJTiBFQyBQUklWQVRFIEtFWS",
-		"LS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVEUgS0VZ",
-	}, followed(isBase64, 20)},
-	{"a private key (PuTTY)", []string{"PuTTY-User-Key-File-"}, followed(isWord, 1)},
-	{"a private key (age)", []string{"AGE-SECRET-KEY-1"}, followed(isWord, 40)},
-	{"a token of Vault or OpenBao", []string{"hvs.", "hvb.", "hvr."}, apart(followed(isBase64URL, 20))},
-	{"an unseal key of Vault or OpenBao", []string{"Unseal Key ", "Recovery Key ", `"unseal_keys_b64"`, `"recovery_keys_b64"`}, unsealKey},
-	{"an access key of AWS", []string{"AKIA", "ASIA"}, apart(exactly(isUpperDigit, 16))},
-	{"a secret access key of AWS", []string{"aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", "SecretAccessKey"}, assigned(isBase64, 40)},
-	{"an API key of Google", []string{"AIza"}, apart(exactly(isBase64URL, 35))},
-	{"an OAuth token of Google", []string{"ya29."}, apart(followed(isBase64URL, 20))},
-	{"a client secret of Google", []string{"GOCSPX-"}, apart(followed(isBase64URL, 28))},
-	{"a storage key of Azure", []string{"AccountKey="}, followed(isBase64, 86)},
-	{"a client secret of Azure", []string{"Q~"}, azureSecret},
-	{"a token of GitHub", []string{"ghp_", "gho_", "ghs_", "ghu_", "ghr_"}, apart(followed(isWord, 36))},
-	{"a token of GitHub", []string{"github_pat_"}, apart(followed(isWord, 50))},
-	{"a token of GitLab", []string{"glpat-"}, apart(followed(isBase64URL, 20))},
-	{"a token of Slack", []string{"xoxb-", "xoxp-", "xoxa-", "xoxs-", "xoxr-"}, apart(followed(isBase64URL, 20))},
-	{"a token of Terraform", []string{".atlasv1."}, followed(isBase64URL, 50)},
-	{"a token of npm", []string{"npm_"}, apart(exactly(isWord, 36))},
-	{"a JSON web token", []string{"eyJ"}, apart(webToken)},
-	{"a password in a URL", []string{"://"}, passwordInURL},
+	{"a private key (PEM in base64)", "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS\nLS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVkt\nLS0tLS1CRUdJTiBFQyBQUklWQVRFIEtFWS\nLS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVEUgS0VZ\n", followed(isBase64, 20)},
+	{"a private key (PuTTY)", "PuTTY-User-Key-File-\n", followed(isWord, 1)},
+	{"a private key (age)", "AGE-SECRET-KEY-1\n", followed(isWord, 40)},
+	{"a token of Vault or OpenBao", "hvs.\nhvb.\nhvr.\n", apart(followed(isBase64URL, 20))},
+	{"an unseal key of Vault or OpenBao", "Unseal Key \nRecovery Key \n\"unseal_keys_b64\"\n\"recovery_keys_b64\"\n", unsealKey},
+	{"an access key of AWS", "AKIA\nASIA\n", apart(exactly(isUpperDigit, 16))},
+	{"a secret access key of AWS", "aws_secret_access_key\nAWS_SECRET_ACCESS_KEY\nSecretAccessKey\n", assigned(isBase64, 40)},
+	{"an API key of Google", "AIza\n", apart(exactly(isBase64URL, 35))},
+	{"an OAuth token of Google", "ya29.\n", apart(followed(isBase64URL, 20))},
+	{"a client secret of Google", "GOCSPX-\n", apart(followed(isBase64URL, 28))},
+	{"a storage key of Azure", "AccountKey=\n", followed(isBase64, 86)},
+	{"a client secret of Azure", "Q~\n", azureSecret},
+	{"a token of GitHub", "ghp_\ngho_\nghs_\nghu_\nghr_\n", apart(followed(isWord, 36))},
+	{"a token of GitHub", "github_pat_\n", apart(followed(isWord, 50))},
+	{"a token of GitLab", "glpat-\n", apart(followed(isBase64URL, 20))},
+	{"a token of Slack", "xoxb-\nxoxp-\nxoxa-\nxoxs-\nxoxr-\n", apart(followed(isBase64URL, 20))},
+	{"a token of Terraform", ".atlasv1.\n", followed(isBase64URL, 50)},
+	{"a token of npm", "npm_\n", apart(exactly(isWord, 36))},
+	{"a JSON web token", "eyJ\n", apart(webToken)},
+	{"a password in a URL", "://\n", passwordInURL},
 }
 
 // LongestShape is how many bytes a shape looks at, at most: what lies farther from a mark does not matter.
@@ -53,7 +58,7 @@ const LongestShape = 1024
 // shapesIn lists what of secretShapes the bytes hold. known are those that need not be looked for any more.
 func shapesIn(b []byte, known map[string]bool) {
 	for _, s := range secretShapes {
-		for _, mark := range s.Marks {
+		for mark := range s.MarkSeq() {
 			for from := 0; !known[s.What]; {
 				at := bytes.Index(b[from:], []byte(mark))
 				if at < 0 {

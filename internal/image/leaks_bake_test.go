@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,7 +44,7 @@ func sealed(t *testing.T, distribution string, allow []leaks.Allowance, plant ma
 	}
 	a, err := image.New(image.Spec{
 		Name: "leaks", Version: "1", Distribution: distribution, Overlay: overlay, AllowedLeaks: allow,
-		Binaries:  []image.Binary{{Source: vault, Path: "/usr/bin/vault"}},
+		Binaries:  []image.Binary{{Source: vault, Path: "/usr/bin/vault"}, {Source: hostcheck(t), Path: "/usr/bin/hostcheck"}},
 		Formats:   []string{image.FormatRaw},
 		Epoch:     time.Unix(1735689600, 0),
 		OutputDir: filepath.Join(t.TempDir(), "out"), CacheDir: filepath.Join(cache, "image"),
@@ -77,9 +78,21 @@ func sealed(t *testing.T, distribution string, allow []leaks.Allowance, plant ma
 	return a
 }
 
+// hostcheck is the program as releases have it: it knows what secrets look like, and must not look like one.
+func hostcheck(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "hostcheck")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "../../cmd/hostcheck")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return program
+}
+
 func lastStep(a *image.Assembly) image.StepTime { s := a.Result().Steps; return s[len(s)-1] }
 
-// A stock image has no findings: neither its programs, nor its libraries, nor Vault.
+// A stock image has no findings: neither its programs, nor its libraries, nor Vault, nor hostcheck.
 func TestLeakGateOnStockImages(t *testing.T) {
 	for _, distribution := range image.Distributions() {
 		t.Run(distribution, func(t *testing.T) {

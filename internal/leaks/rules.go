@@ -88,7 +88,7 @@ func loadRules() (*ruleset, error) {
 			return nil, fmt.Errorf("the shape %q has no kind", shape.What)
 		}
 		s.rules = append(s.rules, rule{kind: kind, reason: shape.What, shape: &shape, textOnly: slices.Contains(textShapes, kind)})
-		for _, m := range shape.Marks {
+		for m := range shape.MarkSeq() {
 			word := strings.ToLower(m)
 			words[word] = append(words[word], mark{rule: len(s.rules) - 1, exact: m})
 		}
