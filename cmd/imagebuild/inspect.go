@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
+	"strings"
 
 	"github.com/foxboron/go-uefi/efi/signature"
 	"github.com/spf13/cobra"
 
 	"github.com/strongroom/strongroom/internal/atomicfile"
 	"github.com/strongroom/strongroom/internal/inspect"
+	"github.com/strongroom/strongroom/internal/leaks"
 	"github.com/strongroom/strongroom/internal/measure"
 	"github.com/strongroom/strongroom/internal/secureboot"
 )
@@ -30,6 +33,7 @@ type verdictError struct {
 type inspectFlags struct {
 	format, output         string
 	certificates           []string
+	allowedLeaks           []string
 	rootHash, measurements string
 }
 
@@ -61,6 +65,9 @@ The exit status is 0 when everything holds, 1 when something does not, 2 when of
 			if err != nil {
 				return &usageError{c.CommandPath(), err}
 			}
+			// The rules of the leak scan and the program itself take half of the 100 MiB that an inspection may have; the collector keeps
+			// the rest small, for a twentieth of the time.
+			debug.SetGCPercent(25)
 			i, err := inspect.Inspect(c.Context(), args[0], options)
 			if err != nil {
 				return &verdictError{exitUnknown, fmt.Errorf("cannot inspect: %w", err)}
@@ -80,6 +87,7 @@ The exit status is 0 when everything holds, 1 when something does not, 2 when of
 	c.Flags().StringVar(&f.format, "format", "text", "`FORMAT` to write: text, json ("+inspect.Schema+")")
 	c.Flags().StringVar(&f.output, "output", "", "write to `FILE`, whole or not at all, and not to standard output")
 	c.Flags().StringArrayVar(&f.certificates, "certificate", nil, "`FILE` with a certificate whose signature of the kernel is to be believed: PEM, DER, or a signature list (db.esl); can be repeated")
+	c.Flags().StringArrayVar(&f.allowedLeaks, "allow-leak", nil, "what may be in the root although it looks like a secret, as `PATH:KIND[:FINGERPRINT]`; can be repeated")
 	c.Flags().StringVar(&f.rootHash, "root-hash", "", "the dm-verity root hash that the image is to have, as `HEX`")
 	c.Flags().StringVar(&f.measurements, "measurements", "", "what the bake has measured, from `FILE` (measurements.json)")
 	return c
@@ -104,6 +112,20 @@ func (f *inspectFlags) options() (inspect.Options, error) {
 			mistakes = append(mistakes, fmt.Errorf("--root-hash: %q is no root hash in hex", f.rootHash))
 		}
 		o.RootHash = f.rootHash
+	}
+	for _, text := range f.allowedLeaks {
+		parts := strings.SplitN(text, ":", 3)
+		a := leaks.Allowance{Path: parts[0], Reason: "--allow-leak"}
+		if len(parts) > 1 {
+			a.Kind = parts[1]
+		}
+		if len(parts) > 2 {
+			a.Fingerprint = parts[2]
+		}
+		if err := a.Validate(); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("--allow-leak: %q is not PATH:KIND[:FINGERPRINT]: %w", text, err))
+		}
+		o.AllowedLeaks = append(o.AllowedLeaks, a)
 	}
 	if f.measurements != "" {
 		text, err := os.ReadFile(f.measurements)

@@ -29,6 +29,7 @@ func (in *inspector) hardening(ctx context.Context) {
 		return
 	}
 	in.add("baseline", Pass, in.root.name, "for %s on %s, with %d controls, SHA-256 %s", b.Profile.Server, b.Profile.Platform, len(b.Controls), sum)
+	in.baselineSignature()
 	r := check.Run(ctx, b, sum, treeHost{fs: in.tree}, control.StageImage, check.Options{Timeout: time.Minute})
 	h := &Hardening{Baseline: sum, Profile: b.Profile.Server + "/" + b.Profile.Platform, Verdict: string(r.Verdict), Controls: map[string]int{}}
 	for _, c := range r.Controls {
@@ -72,4 +73,26 @@ func (in *inspector) baseline() (*baseline.Baseline, string, error) {
 		return nil, "", errors.New("it is no file")
 	}
 	return baseline.Decode(io.Reader(in.tree.Reader(n)))
+}
+
+// baselineSignature judges the statement by the signature and the public key that lie beside it, as hostcheck does at each start. Whose key
+// that is, the fingerprint tells those who know it from elsewhere.
+func (in *inspector) baselineSignature() {
+	signed, errSigned := in.readFile(strings.TrimPrefix(baseline.SignaturePath, "/"))
+	key, errKey := in.readFile(strings.TrimPrefix(baseline.KeyPath, "/"))
+	if errors.Is(errSigned, fs.ErrNotExist) && errors.Is(errKey, fs.ErrNotExist) {
+		in.add("baseline-signature", Absent, in.root.name, "the baseline is not signed: the root hash alone covers it")
+		return
+	}
+	content, err := in.readFile(strings.TrimPrefix(baseline.Path, "/"))
+	if err := errors.Join(errSigned, errKey, err); err != nil {
+		in.add("baseline-signature", Fail, in.root.name, "signature and key belong together: %v", err)
+		return
+	}
+	fingerprint, err := baseline.VerifySignature(content, signed, key)
+	if err != nil {
+		in.add("baseline-signature", Fail, in.root.name, "%v", err)
+		return
+	}
+	in.add("baseline-signature", Pass, in.root.name, "by the key in the root, %s", fingerprint)
 }

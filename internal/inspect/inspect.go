@@ -14,6 +14,7 @@ import (
 	"github.com/strongroom/strongroom/internal/inspect/disk"
 	"github.com/strongroom/strongroom/internal/inspect/gpt"
 	"github.com/strongroom/strongroom/internal/inspect/squashfs"
+	"github.com/strongroom/strongroom/internal/leaks"
 	"github.com/strongroom/strongroom/internal/measure"
 )
 
@@ -25,6 +26,8 @@ type Options struct {
 	RootHash string
 	// Measurements is the statement beside an image.
 	Measurements *measure.Statement
+	// AllowedLeaks may be in the root.
+	AllowedLeaks []leaks.Allowance
 }
 
 // Inspect looks into an image: a disk in any format, a unified kernel image, a netboot bundle, or the output directory of a bake. An

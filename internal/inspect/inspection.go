@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/strongroom/strongroom/internal/leaks"
 	"github.com/strongroom/strongroom/internal/measure"
 )
 
@@ -147,6 +148,8 @@ type Root struct {
 	Packages    []Package    `json:"packages"`
 	PackagesBy  string       `json:"packages_by,omitempty"` // where that list was
 	Bills       []Bill       `json:"bills"`                 // of materials
+
+	Leaks []leaks.Finding `json:"leaks"` // what must not be in an image; never the secret itself
 }
 
 // Privileged is a file that gives its runner more than the runner has.

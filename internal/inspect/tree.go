@@ -54,6 +54,7 @@ func (in *inspector) rootFileSystem(ctx context.Context) {
 	in.bills()
 	in.add("root", Pass, in.root.name, "squashfs with %d files, directories and links", r.Files)
 	in.hardening(ctx)
+	in.leaks(ctx)
 }
 
 // readFile reads a small file of the tree.
