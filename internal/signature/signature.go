@@ -7,7 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -39,16 +38,18 @@ func Sign(key crypto.Signer, messageType string, message []byte) ([]byte, error)
 	return SignEncoded(key, Encode(messageType, message))
 }
 
-// SignEncoded signs what Encode has made.
+// SignEncoded signs what Encode has made. It hands no randomness to the key, so that a key of Go's signs the same message alike each time
+// (ECDSA as RFC 6979 says, Ed25519 always): the signature of the baseline lies in the root, whose bytes must not change from bake to bake.
+// A key that lives elsewhere may sign as it likes; Vault's ECDSA is random.
 func SignEncoded(key crypto.Signer, encoded []byte) ([]byte, error) {
 	if err := CheckKey(key.Public()); err != nil {
 		return nil, err
 	}
 	if _, ok := key.Public().(ed25519.PublicKey); ok {
-		return key.Sign(rand.Reader, encoded, crypto.Hash(0))
+		return key.Sign(nil, encoded, crypto.Hash(0))
 	}
 	digest := sha256.Sum256(encoded)
-	return key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	return key.Sign(nil, digest[:], crypto.SHA256)
 }
 
 // Verify says whether a signature is that of the key over a message of a type: [ErrDoesNotHold] when not.

@@ -1,6 +1,7 @@
 package signature_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -55,6 +56,23 @@ func TestSignature(t *testing.T) {
 			if !errors.Is(err, signature.ErrDoesNotHold) {
 				t.Errorf("%s: another %s: %v", name, what, err)
 			}
+		}
+	}
+}
+
+// The signature of a baseline lies in the root, which has the same bytes in every bake.
+func TestAKeyOfAFileSignsAlike(t *testing.T) {
+	for name, key := range keys(t) {
+		first, err := signature.Sign(key, "a type", []byte("message"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := signature.Sign(key, "a type", []byte("message"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(first, second) {
+			t.Errorf("%s: two signatures of one message differ", name)
 		}
 	}
 }
