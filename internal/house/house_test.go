@@ -38,7 +38,7 @@ var layers = map[string][]string{
 	"internal/check":           {"internal/baseline", "internal/control", "internal/host", "internal/overlay"},
 	"internal/report":          {"internal/check", "internal/control"},
 	"internal/node":            {},
-	"internal/release":         {},
+	"internal/release":         {"internal/sign"},
 	"internal/launch":          {"internal/node"},
 	"internal/launch/aws":      {"internal/launch"},
 	"internal/launch/azure":    {"internal/launch"},

@@ -15,6 +15,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	keyfile "github.com/strongroom/strongroom/internal/sign"
 )
 
 // keyring holds the public keys whose signature counts, and nothing else.
@@ -32,11 +34,7 @@ func normalFingerprint(f string) (string, error) {
 
 // newKeyring reads public keys, armored or not, and keeps those that are pinned. Each pinned one must be there.
 func newKeyring(text []byte, fingerprints []string) (keyring, error) {
-	read := openpgp.ReadKeyRing
-	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("-----BEGIN")) {
-		read = openpgp.ReadArmoredKeyRing
-	}
-	all, err := read(bytes.NewReader(text))
+	all, err := keyfile.KeyRing(text)
 	if err != nil {
 		return keyring{}, fmt.Errorf("cannot read the public key: %w", err)
 	}
@@ -66,7 +64,12 @@ func fingerprint(e *openpgp.Entity) string {
 
 // verify checks a detached signature, armored or not, as of a moment: keys and signatures that have expired by then, or
 // did not exist yet, do not count.
-func (k keyring) verify(text, signature []byte, at time.Time) error {
+func (k keyring) verify(text, signature []byte, at time.Time) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // as sign.KeyRing says
+			err = fmt.Errorf("the signature is damaged: %v", r)
+		}
+	}()
 	if bytes.HasPrefix(bytes.TrimSpace(signature), []byte("-----BEGIN")) {
 		block, err := armor.Decode(bytes.NewReader(signature))
 		if err != nil {

@@ -22,11 +22,7 @@ type fileKey struct {
 // ReadKey reads one secret key, which must be able to sign at the moment now. The passphrase is that of the key, nil when it
 // has none.
 func ReadKey(text, passphrase []byte, now time.Time) (Signer, error) {
-	read := openpgp.ReadKeyRing
-	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("-----BEGIN")) {
-		read = openpgp.ReadArmoredKeyRing
-	}
-	keys, err := read(bytes.NewReader(text))
+	keys, err := KeyRing(text)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the secret key: %w", err)
 	}
@@ -60,6 +56,20 @@ func ReadKey(text, passphrase []byte, now time.Time) (Signer, error) {
 		// same bytes again.
 		NonDeterministicSignaturesViaNotation: &salted,
 	}}, nil
+}
+
+// KeyRing reads OpenPGP keys, armored or not. The library panics over some damaged ones (go-crypto 1.4.1: a subpacket of a signature that is cut
+// off); here that is an error like any other.
+func KeyRing(text []byte) (keys openpgp.EntityList, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			keys, err = nil, fmt.Errorf("the file is damaged: %v", r)
+		}
+	}()
+	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("-----BEGIN")) {
+		return openpgp.ReadArmoredKeyRing(bytes.NewReader(text))
+	}
+	return openpgp.ReadKeyRing(bytes.NewReader(text))
 }
 
 // momentOf is the time that signatures of a key carry: the first at which all of it was valid, not the clock's, so that the
