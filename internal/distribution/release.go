@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
+// ReadRelease reads the fields of an os-release(5); of one that is given twice, the last.
+func ReadRelease(text string) map[string]string {
+	fields := map[string]string{}
+	for line := range strings.Lines(text) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+			fields[key] = strings.Trim(value, `"'`)
+		}
+	}
+	return fields
+}
+
 // Detect gives the distribution of a machine from the text of its os-release(5). The error names what the machine says that
 // it is, and what is known.
 func Detect(osRelease string) (Distribution, error) {
-	var id, version, pretty string
-	for line := range strings.Lines(osRelease) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		value = strings.Trim(value, `"'`)
-		switch key {
-		case "ID":
-			id = value
-		case "VERSION_ID":
-			version = value
-		case "PRETTY_NAME":
-			pretty = value
-		}
-	}
+	fields := ReadRelease(osRelease)
+	id, version, pretty := fields["ID"], fields["VERSION_ID"], fields["PRETTY_NAME"]
 	for _, d := range All() {
 		if slices.Contains(d.ReleaseIDs, id) && (version == d.Version || strings.HasPrefix(version, d.Version+".")) {
 			return d, nil

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/strongroom/strongroom/internal/digest"
 	"github.com/strongroom/strongroom/internal/inspect/disk"
 	"github.com/strongroom/strongroom/internal/measure"
 	"github.com/strongroom/strongroom/internal/netboot"
@@ -160,7 +161,7 @@ func (in *inspector) manifestFiles(ctx context.Context, dir string, m manifest) 
 	group.SetLimit(2)
 	for i, w := range want {
 		group.Go(func() error {
-			in.Image.Files[i], problems[i] = digestFile(dir, w)
+			in.Image.Files[i], problems[i] = digestFile(ctx, dir, w)
 			return ctx.Err()
 		})
 	}
@@ -180,7 +181,7 @@ func (in *inspector) manifestFiles(ctx context.Context, dir string, m manifest) 
 	}
 }
 
-func digestFile(dir string, want File) (File, error) {
+func digestFile(ctx context.Context, dir string, want File) (File, error) {
 	f, err := os.Open(filepath.Join(dir, filepath.FromSlash(want.Name)))
 	if err != nil {
 		return File{Name: want.Name}, err
@@ -190,7 +191,7 @@ func digestFile(dir string, want File) (File, error) {
 	if err != nil {
 		return File{Name: want.Name}, err
 	}
-	sum, err := digest(f)
+	sum, _, err := digest.Of(ctx, f)
 	if err != nil {
 		return File{Name: want.Name}, err
 	}

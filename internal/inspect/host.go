@@ -105,7 +105,7 @@ func (t treeHost) Digest(p string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return digest(r)
+	return sumOf(r)
 }
 
 // Secrets implements host.Host.

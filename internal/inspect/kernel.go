@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"debug/pe"
 	"encoding/hex"
@@ -11,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/strongroom/strongroom/internal/digest"
+	"github.com/strongroom/strongroom/internal/distribution"
 	"github.com/strongroom/strongroom/internal/measure"
 	"github.com/strongroom/strongroom/internal/secureboot"
 )
@@ -57,7 +60,7 @@ func (k *kernel) read() error {
 		return err
 	}
 	k.Authenticode = hex.EncodeToString(sum[:])
-	if k.SHA256, err = digest(io.NewSectionReader(k.file, 0, k.file.Size())); err != nil {
+	if k.SHA256, err = sumOf(io.NewSectionReader(k.file, 0, k.file.Size())); err != nil {
 		return err
 	}
 	p, err := pe.NewFile(k.file)
@@ -206,7 +209,7 @@ func (in *inspector) kernelsAgree() {
 
 // osName names an image by its os-release.
 func osName(text string) string {
-	fields := osRelease(text)
+	fields := distribution.ReadRelease(text)
 	name := fields["IMAGE_ID"] + " " + fields["IMAGE_VERSION"]
 	if strings.TrimSpace(name) == "" {
 		name = fields["PRETTY_NAME"]
@@ -217,22 +220,8 @@ func osName(text string) string {
 	return strings.TrimSpace(name)
 }
 
-// osRelease reads an os-release(5).
-func osRelease(text string) map[string]string {
-	fields := map[string]string{}
-	for line := range strings.Lines(text) {
-		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
-		if ok {
-			fields[key] = strings.Trim(value, `"'`)
-		}
-	}
-	return fields
-}
-
-func digest(r io.Reader) (string, error) {
-	h := sha256.New()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{r}, make([]byte, 256<<10)); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+// sumOf is the SHA-256 of a part of an image, which is small beside the whole.
+func sumOf(r io.Reader) (string, error) {
+	sum, _, err := digest.Of(context.Background(), r)
+	return sum, err
 }

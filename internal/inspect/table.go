@@ -168,7 +168,7 @@ func (in *inspector) esp(dev *device, p *Partition) {
 		in.add("esp", Pass, dev.name, "FAT%d, both tables are the same, and every cluster is accounted for", f.Bits)
 	}
 	for _, file := range f.Files {
-		sum, err := digest(file.Reader())
+		sum, err := sumOf(file.Reader())
 		if err != nil {
 			in.add("esp", Fail, dev.name, "cannot read /%s: %v", file.Path, err)
 			continue

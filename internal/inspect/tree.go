@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/strongroom/strongroom/internal/distribution"
 	"github.com/strongroom/strongroom/internal/inspect/squashfs"
 )
 
@@ -35,7 +36,7 @@ func (in *inspector) rootFileSystem(ctx context.Context) {
 	r := &Root{FileSystem: "squashfs (" + f.Compression + ")", PackedBytes: f.Bytes}
 	in.Root = r
 	if text, err := in.readFile("usr/lib/os-release"); err == nil {
-		fields := osRelease(string(text))
+		fields := distribution.ReadRelease(string(text))
 		r.ImageID, r.Version, r.System = fields["IMAGE_ID"], fields["IMAGE_VERSION"], fields["PRETTY_NAME"]
 	}
 	for _, n := range f.Nodes {

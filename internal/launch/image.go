@@ -2,8 +2,6 @@ package launch
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +11,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/strongroom/strongroom/internal/digest"
 )
 
 // Image is what nodes are to be started from.
@@ -121,25 +121,12 @@ func (i Image) verify(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, reader{ctx, f}); err != nil {
+	got, _, err := digest.Of(ctx, f)
+	if err != nil {
 		return fmt.Errorf("cannot read %s: %w", i.File, err)
 	}
-	if got := hex.EncodeToString(hash.Sum(nil)); got != i.Digest {
+	if got != i.Digest {
 		return fmt.Errorf("%s has sha-256 %s, and its manifest says %s", i.File, got, i.Digest)
 	}
 	return nil
-}
-
-// reader ends with its context: a disk has gigabytes.
-type reader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
 }

@@ -2,6 +2,8 @@ package netboot
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -50,7 +52,7 @@ func (m Manifest) add(dir string, role Role, name string, content []byte) (Manif
 	if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 		return Manifest{}, err
 	}
-	f, err := describe(dir, role, name)
-	m.Files = append(m.Files, f)
-	return m, err
+	sum := sha256.Sum256(content)
+	m.Files = append(m.Files, File{Role: role, Name: name, Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:])})
+	return m, nil
 }

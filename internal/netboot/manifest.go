@@ -4,15 +4,13 @@ package netboot
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"regexp"
 
+	"github.com/strongroom/strongroom/internal/digest"
 	"github.com/strongroom/strongroom/internal/strictjson"
 )
 
@@ -161,15 +159,14 @@ func verifyFile(ctx context.Context, bundle fs.FS, want File) error {
 		return err
 	}
 	defer f.Close()
-	hash := sha256.New()
-	size, err := io.Copy(hash, contextReader{ctx, f})
+	got, size, err := digest.Of(ctx, f)
 	if err != nil {
 		return err
 	}
 	if size != want.Size {
 		return fmt.Errorf("it has %d bytes, and %d were baked", size, want.Size)
 	}
-	if got := hex.EncodeToString(hash.Sum(nil)); got != want.SHA256 {
+	if got != want.SHA256 {
 		return fmt.Errorf("its SHA-256 is %s, and %s was baked", got, want.SHA256)
 	}
 	return nil
@@ -186,32 +183,4 @@ func readLimited(bundle fs.FS, name string) ([]byte, error) {
 		return nil, fmt.Errorf("cannot read %s: %w", name, err)
 	}
 	return text, nil
-}
-
-// contextReader ends a long read with its context.
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r contextReader) Read(b []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(b)
-}
-
-// describe is a file of a directory as the manifest has it.
-func describe(dir string, role Role, name string) (File, error) {
-	f, err := os.Open(dir + "/" + name)
-	if err != nil {
-		return File{}, err
-	}
-	defer f.Close()
-	hash := sha256.New()
-	size, err := io.Copy(hash, f)
-	if err != nil {
-		return File{}, err
-	}
-	return File{Role: role, Name: name, Size: size, SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
 }

@@ -176,7 +176,7 @@ func TestChain(t *testing.T) {
 	}
 	v := newVendor(t, program)
 	keys := t.TempDir()
-	signingKey(t, keys) // one for all: its public part and its signature lie in the root
+	signingKey(t, keys)          // one for all: its public part and its signature lie in the root
 	baked := map[string]string{} // the main disk's digest and what AWS would be asked, by wire
 	for _, name := range slices.Sorted(maps.Keys(generations)) {
 		g := generations[name]

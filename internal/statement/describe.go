@@ -2,11 +2,8 @@ package statement
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/digest"
 	"github.com/strongroom/strongroom/internal/measure"
 	"github.com/strongroom/strongroom/internal/sbom"
 )
@@ -71,7 +69,7 @@ func Describe(ctx context.Context, dir string, facts Facts) (Statement, error) {
 	for _, name := range names {
 		subject, ok := known[name]
 		if !ok {
-			if subject, err = digest(ctx, dir, name); err != nil {
+			if subject, err = readSubject(ctx, dir, name); err != nil {
 				return Statement{}, fmt.Errorf("cannot state %s: %w", name, err)
 			}
 		}
@@ -138,8 +136,8 @@ func list(dir string) ([]string, error) {
 	return names, err
 }
 
-// digest reads a file of the output directory; a link is none.
-func digest(ctx context.Context, dir, name string) (Subject, error) {
+// readSubject measures a file of the output directory; a link is none.
+func readSubject(ctx context.Context, dir, name string) (Subject, error) {
 	p := filepath.Join(dir, filepath.FromSlash(name))
 	info, err := os.Lstat(p)
 	if err != nil {
@@ -153,23 +151,9 @@ func digest(ctx context.Context, dir, name string) (Subject, error) {
 		return Subject{}, err
 	}
 	defer f.Close()
-	sum := sha256.New()
-	size, err := io.CopyBuffer(struct{ io.Writer }{sum}, reader{ctx, f}, make([]byte, 1<<20))
+	sum, size, err := digest.Of(ctx, f)
 	if err != nil {
 		return Subject{}, err
 	}
-	return Subject{Name: name, SHA256: hex.EncodeToString(sum.Sum(nil)), Size: size}, nil
-}
-
-// reader stops with its context.
-type reader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
+	return Subject{Name: name, SHA256: sum, Size: size}, nil
 }

@@ -162,7 +162,7 @@ func (v *verification) oneFile(name string) (*Result, error) {
 	i := slices.IndexFunc(v.s.Subjects, func(s Subject) bool { return s.Name == name })
 	if i < 0 {
 		// It may have another name here; the digest tells.
-		got, err := digest(v.ctx, v.dir, name)
+		got, err := readSubject(v.ctx, v.dir, name)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read %s: %w", name, err)
 		}
@@ -214,7 +214,7 @@ func (v *verification) file(want Subject) {
 		v.add(name, Fail, fmt.Sprintf("something was added: %d bytes in the place of %d", info.Size(), want.Size))
 		return
 	}
-	got, err := digest(v.ctx, v.dir, want.Name)
+	got, err := readSubject(v.ctx, v.dir, want.Name)
 	switch {
 	case err != nil:
 		v.add(name, Unknown, err.Error())
