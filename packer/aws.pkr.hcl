@@ -33,6 +33,12 @@ variable "lock_file" {
   description = "Path of strongroom.lock: the first bake writes it, later ones take in nothing else. Empty: what the archive has today."
 }
 
+variable "signing_key" {
+  type        = string
+  default     = ""
+  description = "Signs the statement of the bake and the baseline: a PEM file, or vault:MOUNT/KEY. Empty: neither. docs/statement.md"
+}
+
 variable "region" {
   type    = string
   default = "eu-central-1"
@@ -70,6 +76,13 @@ source "strongroom-image" "node" {
   vault {
     binary = data.strongroom-release.server.path
     sha256 = data.strongroom-release.server.sha256
+  }
+
+  dynamic "signing" {
+    for_each = var.signing_key == "" ? [] : [var.signing_key]
+    content {
+      key = signing.value
+    }
   }
 }
 

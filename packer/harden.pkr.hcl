@@ -48,6 +48,12 @@ variable "image_version" {
   description = "Version that the image carries and that a rolling replacement compares."
 }
 
+variable "signing_key" {
+  type        = string
+  default     = ""
+  description = "Signs the baseline: a PEM file, or vault:MOUNT/KEY. Empty: it is not signed. docs/statement.md"
+}
+
 data "strongroom-release" "server" {
   product = "vault"
   version = var.vault_version
@@ -72,6 +78,13 @@ build {
     vault {
       binary = data.strongroom-release.server.path
       sha256 = data.strongroom-release.server.sha256
+    }
+
+    dynamic "signing" {
+      for_each = var.signing_key == "" ? [] : [var.signing_key]
+      content {
+        key = signing.value
+      }
     }
 
     # Where sudo asks for a password, from a variable that is sensitive:

@@ -50,6 +50,12 @@ variable "lock_file" {
   description = "Path of strongroom.lock: the first bake writes it, later ones take in nothing else. Empty: what the archive has today."
 }
 
+variable "signing_key" {
+  type        = string
+  default     = ""
+  description = "Signs the statement of the bake and the baseline: a PEM file, or vault:MOUNT/KEY. Empty: neither. docs/statement.md"
+}
+
 variable "distribution" {
   type    = string
   default = "debian/trixie"
@@ -90,6 +96,13 @@ source "strongroom-image" "node" {
     content {
       binary = var.server_binary
       sha256 = var.server_sha256
+    }
+  }
+
+  dynamic "signing" {
+    for_each = var.signing_key == "" ? [] : [var.signing_key]
+    content {
+      key = signing.value
     }
   }
 

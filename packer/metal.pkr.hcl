@@ -41,6 +41,12 @@ variable "image_version" {
   default = "0.1.0"
 }
 
+variable "signing_key" {
+  type        = string
+  default     = ""
+  description = "Signs the baseline: a PEM file, or vault:MOUNT/KEY. Empty: it is not signed. docs/statement.md"
+}
+
 data "strongroom-release" "server" {
   product = "vault"
   version = var.vault_version
@@ -65,6 +71,13 @@ build {
     vault {
       binary = data.strongroom-release.server.path
       sha256 = data.strongroom-release.server.sha256
+    }
+
+    dynamic "signing" {
+      for_each = var.signing_key == "" ? [] : [var.signing_key]
+      content {
+        key = signing.value
+      }
     }
   }
 }

@@ -37,7 +37,7 @@ variable "lock_file" {
 variable "signing_key" {
   type        = string
   default     = ""
-  description = "Signs the statement of the bake: a PEM file, or vault:MOUNT/KEY. docs/statement.md."
+  description = "Signs the statement of the bake and the baseline: a PEM file, or vault:MOUNT/KEY. Empty: neither. docs/statement.md"
 }
 
 # For OpenBao: product = "openbao", and the block openbao in place of vault below.

@@ -75,7 +75,7 @@ The layout is always installed: somebody else's installer makes the disk.`,
 			if flags.parameters == nil {
 				flags.parameters = map[string]string{}
 			}
-			flags.parameters["server_sha256"] = measured[0].SHA256
+			flags.parameters["server_sha256"], flags.parameters["hostcheck_sha256"] = measured[0].SHA256, measured[1].SHA256
 			b, _, err := flags.compile(c)
 			if err != nil {
 				return err

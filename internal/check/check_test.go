@@ -331,6 +331,14 @@ func TestBrokenFactsCloseTheGate(t *testing.T) {
 		"the program lies elsewhere": {control: "vault-executable-baked", break_: func(h *hosttest.Host) {
 			executable(h, func(e *host.Executable) { e.Path = "/var/lib/vault/vault" })
 		}},
+		"the agent is another program": {control: "hostcheck-executable-baked", break_: func(h *hosttest.Host) {
+			e, _ := h.Executable(checktest.AgentPID)
+			h.SetExecutable(checktest.AgentPID, e, strings.Repeat("0", 64))
+		}},
+		"the agent was replaced on disk": {control: "hostcheck-executable-baked", break_: func(h *hosttest.Host) {
+			digest, _ := h.ExecutableDigest(checktest.AgentPID)
+			h.SetExecutable(checktest.AgentPID, host.Executable{Path: "/usr/bin/hostcheck"}, digest)
+		}},
 		"somebody reads the storage": {control: "vault-storage-exclusive", break_: func(h *hosttest.Host) {
 			h.SetOpenFiles("/var/lib/vault", host.OpenFile{PID: 99, Name: "cp", ControlGroup: "/system.slice/backup.service", Path: "/var/lib/vault/vault.db"})
 		}},

@@ -5,9 +5,11 @@ package lab
 import (
 	"cmp"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,11 +87,13 @@ type recipe struct {
 	distribution string            // default debian/trixie
 	parameters   map[string]string // of the profile
 	drift        []overlay.Fragment
-	programs     []image.Binary // beside the server and hostcheck
-	packages     []string       // of the distribution, beside those of every image
-	controls     string         // a file of site controls
-	waivers      string         // a file of waivers
-	formats      []string       // default raw
+	unsigned     bool                                    // the baseline has no signature
+	forge        func(overlay.Fragment) overlay.Fragment // every file of the hardening, when its baseline is signed
+	programs     []image.Binary                          // beside the server and hostcheck
+	packages     []string                                // of the distribution, beside those of every image
+	controls     string                                  // a file of site controls
+	waivers      string                                  // a file of waivers
+	formats      []string                                // default raw
 	secureBoot   *secureboot.Identity
 	policyKey    *measure.PolicyKey
 }
@@ -138,8 +142,18 @@ func assemble(r recipe) (*image.Assembly, error) {
 			return nil, err
 		}
 	}
+	parameters := maps.Clone(r.parameters)
+	if parameters == nil {
+		parameters = map[string]string{}
+	}
+	measured, err := image.InspectBinaries(programs[1:])
+	if err != nil {
+		return nil, err
+	}
+	// Not the server's: an emulated node takes half a minute for its digest.
+	parameters["hostcheck_sha256"] = measured[0].SHA256
 	compiled, err := catalogue.Compile(control.Profile{
-		Server: product.ID, Platform: cmp.Or(r.platform, "vm"), Layout: "sealed", Distribution: distribution, Parameters: r.parameters,
+		Server: product.ID, Platform: cmp.Or(r.platform, "vm"), Layout: "sealed", Distribution: distribution, Parameters: parameters,
 	})
 	if err != nil {
 		return nil, err
@@ -157,7 +171,14 @@ func assemble(r recipe) (*image.Assembly, error) {
 	if formats == nil {
 		formats = []string{image.FormatRaw}
 	}
+	sign, err := bakery()
+	if err != nil {
+		return nil, err
+	}
 	tree, err := compiled.Overlay()
+	if err == nil && !r.unsigned {
+		tree, err = withSignature(tree, sign.baseline, r.forge)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -170,16 +191,26 @@ func assemble(r recipe) (*image.Assembly, error) {
 	if err != nil {
 		return nil, err
 	}
-	sign, err := bakery()
-	if err != nil {
-		return nil, err
-	}
 	return image.New(image.Spec{
 		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution, Hardware: r.platform == "metal",
 		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, Netboot: image.Netboot{DataDisk: "id:virtio-data"}, DataSize: 2 << 30,
 		SecureBoot: cmp.Or(r.secureBoot, &sign.image), PolicyKey: cmp.Or(r.policyKey, &sign.policy),
 		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
 	}, testLog())
+}
+
+// withSignature is a hardening whose baseline is signed, and then forged by a function that is not nil.
+func withSignature(tree *overlay.Tree, key crypto.Signer, forge func(overlay.Fragment) overlay.Fragment) (*overlay.Tree, error) {
+	if err := baseline.Sign(tree, key); err != nil || forge == nil {
+		return tree, err
+	}
+	forged := new(overlay.Tree)
+	for _, f := range tree.Fragments() {
+		if err := forged.Add("the test", forge(f)); err != nil {
+			return nil, err
+		}
+	}
+	return forged, nil
 }
 
 // serverBinary is the server's program as `make image` takes it.

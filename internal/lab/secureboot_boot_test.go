@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -33,8 +34,9 @@ import (
 
 // keys sign every image of these tests.
 type keys struct {
-	image  secureboot.Identity
-	policy measure.PolicyKey
+	image    secureboot.Identity
+	policy   measure.PolicyKey
+	baseline crypto.Signer
 }
 
 var bakery = sync.OnceValues(func() (*keys, error) {
@@ -47,7 +49,11 @@ var bakery = sync.OnceValues(func() (*keys, error) {
 		return nil, err
 	}
 	policy, err := measure.NewPolicyKey(private)
-	return &keys{id, policy}, err
+	if err != nil {
+		return nil, err
+	}
+	_, baseline, err := ed25519.GenerateKey(rand.Reader)
+	return &keys{id, policy, baseline}, err
 })
 
 func newIdentity() (secureboot.Identity, error) {

@@ -59,7 +59,7 @@ func (b *Builder) Prepare(raws ...any) (generatedVars, warnings []string, err er
 // Run bakes the image. Each step of the bake is a step that `packer build -debug` pauses at
 // and -on-error knows.
 func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook) (packersdk.Artifact, error) {
-	if err := b.measureServer(); err != nil {
+	if err := b.measurePrograms(ctx); err != nil {
 		return nil, err
 	}
 	if err := b.config.readKeys(&b.plan.spec); err != nil {
@@ -103,10 +103,9 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	return a, nil
 }
 
-// measureServer takes the digest of the server's program into the baseline, where the configuration has not named it.
-func (b *Builder) measureServer() error {
-	learnt, err := b.config.measureServer()
-	if err != nil || !learnt {
+// measurePrograms takes the digests of the programs into the baseline.
+func (b *Builder) measurePrograms(ctx context.Context) error {
+	if err := b.config.measurePrograms(ctx); err != nil {
 		return err
 	}
 	planned, err := b.config.plan(b.Catalogue)

@@ -61,9 +61,6 @@ type Config struct {
 	SecureBoot *SecureBootConfig `mapstructure:"secure_boot"`
 	// Signs policies over what the image measures, for what a TPM shall open. Without the block there are none.
 	PCRPolicy *PCRPolicyConfig `mapstructure:"pcr_policy"`
-	// Signs the statement of the bake about everything that it has made, and the baseline inside (docs/statement.md). Without the block neither
-	// is signed.
-	Signing *SigningConfig `mapstructure:"signing"`
 
 	ctx interpolate.Context
 }
@@ -106,7 +103,7 @@ type SigningConfig struct {
 	// or OpenBao, as `vault:MOUNT/KEY`. The server and its token are those of the environment (`VAULT_ADDR`, `VAULT_TOKEN`,
 	// `VAULT_CACERT`, `VAULT_NAMESPACE`); the token is in no log and no artifact.
 	Key string `mapstructure:"key" required:"true"`
-	// Until when the statement is valid, such as `2027-06-30T00:00:00Z`. Without it the statement has no end.
+	// Until when the statement of a bake is valid, such as `2027-06-30T00:00:00Z`. Without it the statement has no end. Only the builder writes one.
 	ValidUntil string `mapstructure:"valid_until"`
 }
 

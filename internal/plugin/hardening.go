@@ -43,6 +43,12 @@ type HardeningConfig struct {
 	// The hostcheck program that goes into the image. A released plugin brings its own. One built from source takes
 	// that beside itself, or else the one in `PATH`.
 	Hostcheck string `mapstructure:"hostcheck"`
+
+	// Signs the baseline that hostcheck judges the node by. The builder signs the statement of the bake too, about everything that it has made
+	// (docs/statement.md). Without the block neither is signed.
+	Signing *SigningConfig `mapstructure:"signing"`
+
+	agentDigest string // of the hostcheck program, once it was read
 }
 
 // hardened is a hardening that holds water, rendered for one layout and distribution.
@@ -87,7 +93,7 @@ func (c *HardeningConfig) compile(load func() (*baseline.Catalogue, error), prod
 		return hardened{}
 	}
 	compiled, err := catalogue.Compile(control.Profile{
-		Server: serverID, Platform: platform, Layout: layout, Distribution: distribution, Parameters: c.withAuthority(c.withDigest(sum, wrong), wrong),
+		Server: serverID, Platform: platform, Layout: layout, Distribution: distribution, Parameters: c.withAuthority(c.withDigests(sum, wrong), wrong),
 	})
 	if errors.Is(err, baseline.ErrStatedTwice) {
 		wrong.add("site_controls", "%w", err) // our own never do

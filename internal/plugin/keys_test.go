@@ -137,6 +137,18 @@ func TestPrepareRefusesSigning(t *testing.T) {
 			t.Errorf("got %v, want %q", err, says)
 		}
 	}
+	// Provisioner and post-processor sign the baseline, and nothing that ends.
+	for says, block := range map[string]map[string]any{
+		"signing.key: is required":                                     {},
+		"signing.valid_until: only the statement of a bake has an end": {"key": "key.pem", "valid_until": "2027-06-30T00:00:00Z"},
+	} {
+		if _, err := prepareHarden(map[string]any{"signing": block}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("provisioner: got %v, want %q", err, says)
+		}
+		if _, err := configureMetal(t, map[string]any{"signing": block}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("post-processor: got %v, want %q", err, says)
+		}
+	}
 	// A key is read when the build starts, and one of another kind is refused then.
 	rsa, _ := secureboottest.Files(t)
 	for says, key := range map[string]string{"neither Ed25519 nor": rsa, "no such file": "/nowhere/key.pem"} {

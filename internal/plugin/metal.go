@@ -87,6 +87,7 @@ func (c *MetalConfig) check(load func() (*baseline.Catalogue, error)) (planned, 
 			}
 		}
 	}
+	c.Signing.planBaseline(&wrong)
 	s := c.compile(load, product, program.SHA256, distribution.Installed, d.ID, &wrong)
 	if wrong.err != nil {
 		return planned{}, wrong.err
@@ -95,22 +96,25 @@ func (c *MetalConfig) check(load func() (*baseline.Catalogue, error)) (planned, 
 }
 
 // PostProcess writes the directory. What went in is kept: the programs are not part of it, and what is installed is not that image.
-func (p *Metal) PostProcess(_ context.Context, ui packersdk.Ui, source packersdk.Artifact) (packersdk.Artifact, bool, bool, error) {
-	made, err := p.run(ui, source)
+func (p *Metal) PostProcess(ctx context.Context, ui packersdk.Ui, source packersdk.Artifact) (packersdk.Artifact, bool, bool, error) {
+	made, err := p.run(ctx, ui, source)
 	return made, true, true, err
 }
 
-func (p *Metal) run(ui packersdk.Ui, source packersdk.Artifact) (packersdk.Artifact, error) {
-	hostcheck, err := findHostcheck(p.config.Hostcheck)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := p.config.measureServer(); err != nil {
+func (p *Metal) run(ctx context.Context, ui packersdk.Ui, source packersdk.Artifact) (packersdk.Artifact, error) {
+	if err := p.config.measurePrograms(ctx); err != nil {
 		return nil, err
 	}
 	plan, err := p.config.check(p.Catalogue)
 	if err != nil {
 		return nil, err
+	}
+	if key, err := p.config.Signing.openKey(); err != nil {
+		return nil, err
+	} else if key != nil {
+		if err := baseline.Sign(plan.overlay, key); err != nil {
+			return nil, err
+		}
 	}
 	if p.config.CA != "" {
 		text, err := os.ReadFile(p.config.CA)
@@ -121,7 +125,7 @@ func (p *Metal) run(ui packersdk.Ui, source packersdk.Artifact) (packersdk.Artif
 	}
 	bundle, err := metal.Make(plan.config, harden.Spec{
 		Overlay:  func(distribution.Distribution) (*overlay.Tree, error) { return plan.overlay, nil },
-		Programs: []image.Binary{plan.program, {Source: hostcheck, Path: hostcheckPath}},
+		Programs: []image.Binary{plan.program, {Source: p.config.Hostcheck, Path: hostcheckPath, SHA256: p.config.agentDigest}},
 		Accounts: []string{plan.product.Account},
 		Name:     p.config.ImageName, Version: p.config.ImageVersion,
 		Log: slog.New(newUIHandler(ui)),

@@ -1,8 +1,14 @@
 package plugin
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,7 +18,9 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
 	"github.com/strongroom/strongroom/hardening"
+	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/metal"
+	"github.com/strongroom/strongroom/internal/signature"
 )
 
 func configureMetal(t *testing.T, changes map[string]any) (*Metal, error) {
@@ -101,5 +109,56 @@ func TestMetalArtifact(t *testing.T) {
 		if _, err := os.Stat(filepath.Dir(made.Files()[0])); err == nil {
 			t.Errorf("%s: the directory is left", distribution)
 		}
+	}
+}
+
+// With a key the baseline that is installed is signed by it.
+func TestMetalSignsTheBaseline(t *testing.T) {
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := configureMetal(t, map[string]any{"signing": map[string]any{"key": file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ui := &packersdk.BasicUi{Reader: strings.NewReader(""), Writer: &bytes.Buffer{}, ErrorWriter: &bytes.Buffer{}}
+	made, _, _, err := p.PostProcess(t.Context(), ui, &packersdk.MockArtifact{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := os.ReadFile(filepath.Join(filepath.Dir(made.Files()[0]), metal.OverlayName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for r := tar.NewReader(bytes.NewReader(archive)); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["/"+strings.Trim(strings.TrimPrefix(h.Name, "./"), "/")] = content
+	}
+	want, err := signature.Fingerprint(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := baseline.VerifySignature(files[baseline.Path], files[baseline.SignaturePath], files[baseline.KeyPath]); err != nil || got != want {
+		t.Errorf("the baseline is signed by %q (%v), want %s", got, err, want)
 	}
 }

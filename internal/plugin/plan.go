@@ -23,7 +23,7 @@ type plan struct {
 	spec           image.Spec
 	baselineDigest string
 	overlayDigest  string
-	hostcheck      string // "" means: beside the plugin, or else in PATH
+	hostcheck      string // "" until the build starts, where the template does not name it
 	boot           *bootPlan
 	signing        *signingPlan
 }
@@ -96,7 +96,7 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 		LockFile:     c.LockFile,
 		Binaries: []image.Binary{
 			binary,
-			{Source: cmp.Or(c.Hostcheck, "hostcheck"), Path: hostcheckPath},
+			{Source: cmp.Or(c.Hostcheck, "hostcheck"), Path: hostcheckPath, SHA256: c.agentDigest},
 		},
 		Formats:   mainDiskFirst(c.Formats),
 		Netboot:   c.Netboot.plan(),

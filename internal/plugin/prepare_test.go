@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"maps"
 	"os"
@@ -266,39 +268,72 @@ func TestPrepareTouchesNothing(t *testing.T) {
 	}
 }
 
-// The digest of the program goes into the baseline: the one that the template names, or else that of the file.
-func TestTheBaselineKnowsTheProgram(t *testing.T) {
+// The digests of the programs go into the baseline: that of the server as the template names it, or else that of the file, and hostcheck's.
+func TestTheBaselineKnowsThePrograms(t *testing.T) {
+	dir := t.TempDir()
+	server, agent := filepath.Join(dir, "vault"), filepath.Join(dir, "hostcheck")
+	for name, content := range map[string]string{server: "ELF", agent: "agent"} {
+		if err := os.WriteFile(name, []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	named := strings.Repeat("ab", 32)
-	b, err := prepare(t, with(map[string]any{"vault": map[string]any{"binary": "/nowhere/vault", "sha256": strings.ToUpper(named)}}))
+	measured := func(vault map[string]any, hostcheck string) (*Builder, error) {
+		t.Helper()
+		b, err := prepare(t, with(map[string]any{"vault": vault, "hostcheck": hostcheck}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := b.plan.baselineDigest
+		if err := b.measurePrograms(t.Context()); err != nil {
+			return nil, err
+		}
+		if b.plan.baselineDigest == before {
+			t.Error("the baseline is the same as before the programs were read")
+		}
+		for _, binary := range b.plan.spec.Binaries {
+			if len(binary.SHA256) != 64 {
+				t.Errorf("%s has digest %q", binary.Path, binary.SHA256)
+			}
+		}
+		return b, nil
+	}
+	parameters := func(b *Builder) (server, agent string) {
+		return b.plan.spec.Parameters[serverDigestParameter], b.plan.spec.Parameters[agentDigestParameter]
+	}
+	b, err := measured(map[string]any{"binary": server}, agent)
 	if err != nil {
 		t.Fatal(err)
 	}
-	withNamed := b.plan.baselineDigest
-	program := filepath.Join(t.TempDir(), "vault")
-	if err := os.WriteFile(program, []byte("ELF"), 0o755); err != nil {
+	if s, a := parameters(b); s != digestOf("ELF") || a != digestOf("agent") {
+		t.Errorf("server %s, hostcheck %s", s, a)
+	}
+	if b, err = measured(map[string]any{"binary": "/nowhere/vault", "sha256": strings.ToUpper(named)}, agent); err != nil {
 		t.Fatal(err)
 	}
-	if b, err = prepare(t, with(map[string]any{"vault": map[string]any{"binary": program}})); err != nil {
-		t.Fatal(err)
+	if s, a := parameters(b); s != named || a != digestOf("agent") {
+		t.Errorf("server %s, hostcheck %s", s, a)
 	}
-	unmeasured := b.plan.baselineDigest
-	if err := b.measureServer(); err != nil {
-		t.Fatal(err)
+	for _, parameter := range []string{serverDigestParameter, agentDigestParameter} {
+		b, err := prepare(t, with(map[string]any{
+			"vault": map[string]any{"binary": server}, "hostcheck": agent, "parameters": map[string]string{parameter: strings.Repeat("cd", 32)},
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.measurePrograms(t.Context()); err == nil || !strings.Contains(err.Error(), parameter) || !strings.Contains(err.Error(), "leave it out") {
+			t.Errorf("another %s: %v", parameter, err)
+		}
 	}
-	sum := b.plan.spec.Binaries[0].SHA256
-	if len(sum) != 64 || b.plan.baselineDigest == unmeasured || withNamed == unmeasured || b.plan.baselineDigest == withNamed {
-		t.Errorf("digest %q; baselines %s, %s, %s", sum, withNamed, unmeasured, b.plan.baselineDigest)
+	if _, err := measured(map[string]any{"binary": "/nowhere/vault"}, agent); err == nil || !strings.Contains(err.Error(), "/nowhere/vault") {
+		t.Errorf("a server that is not there: %v", err)
 	}
-	_, err = prepare(t, with(map[string]any{
-		"vault": map[string]any{"binary": program, "sha256": named}, "parameters": map[string]string{"server_sha256": strings.Repeat("cd", 32)},
-	}))
-	if err == nil || !strings.Contains(err.Error(), "leave it out") {
-		t.Errorf("two digests: %v", err)
+	if _, err := measured(map[string]any{"binary": server}, "/nowhere/hostcheck"); err == nil || !strings.Contains(err.Error(), "/nowhere/hostcheck") {
+		t.Errorf("a hostcheck that is not there: %v", err)
 	}
-	if b, err = prepare(t, with(map[string]any{"vault": map[string]any{"binary": "/nowhere/vault"}})); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.measureServer(); err == nil || !strings.Contains(err.Error(), "/nowhere/vault") {
-		t.Errorf("a program that is not there: %v", err)
-	}
+}
+
+func digestOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }

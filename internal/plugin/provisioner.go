@@ -48,11 +48,7 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	if comm == nil {
 		return errors.New("the builder has no communicator: the provisioner needs ssh")
 	}
-	hostcheck, err := findHostcheck(p.config.Hostcheck)
-	if err != nil {
-		return err
-	}
-	if _, err := p.config.measureServer(); err != nil {
+	if err := p.config.measurePrograms(ctx); err != nil {
 		return err
 	}
 	var wrong mistakes
@@ -60,13 +56,19 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	if wrong.err != nil {
 		return wrong.err
 	}
+	key, err := p.config.Signing.openKey()
+	if err != nil {
+		return err
+	}
 	var stated hardened
 	result, err := harden.Harden(ctx, machine{comm}, harden.Spec{
-		Overlay: func(d distribution.Distribution) (*overlay.Tree, error) {
-			stated, err = p.config.state(p.Catalogue, product, d)
-			return stated.overlay, err
+		Overlay: func(d distribution.Distribution) (_ *overlay.Tree, err error) {
+			if stated, err = p.config.state(p.Catalogue, product, d); err != nil || key == nil {
+				return stated.overlay, err
+			}
+			return stated.overlay, baseline.Sign(stated.overlay, key)
 		},
-		Programs: []image.Binary{binary, {Source: hostcheck, Path: hostcheckPath}},
+		Programs: []image.Binary{binary, {Source: p.config.Hostcheck, Path: hostcheckPath, SHA256: p.config.agentDigest}},
 		Accounts: []string{product.Account},
 		Name:     p.config.ImageName,
 		Version:  p.config.ImageVersion,

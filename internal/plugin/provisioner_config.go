@@ -114,6 +114,7 @@ func (c *ProvisionerConfig) check(load func() (*baseline.Catalogue, error)) erro
 	if c.RemoteFolder != "" && !strings.HasPrefix(c.RemoteFolder, "/") {
 		wrong.add("remote_folder", "%q is not an absolute path on the machine", c.RemoteFolder)
 	}
+	c.Signing.planBaseline(&wrong)
 	c.compile(load, product, binary.SHA256, distribution.Installed, distribution.IDs(distribution.Installed)[0], &wrong)
 	if wrong.err != nil {
 		return wrong.err

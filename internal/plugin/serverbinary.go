@@ -1,14 +1,15 @@
 package plugin
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"strings"
 
+	"github.com/strongroom/strongroom/internal/digest"
 	"github.com/strongroom/strongroom/internal/image"
 	"github.com/strongroom/strongroom/internal/server"
 )
@@ -50,43 +51,56 @@ func (c *HardeningConfig) serverBlock() *ServerConfig {
 	return c.Vault
 }
 
-// digestParameter is the parameter of the catalogue by which a node knows its server's program.
-const digestParameter = "server_sha256"
+// Parameters of the catalogue by which a node knows its programs.
+const (
+	serverDigestParameter = "server_sha256"
+	agentDigestParameter  = "hostcheck_sha256"
+)
 
-// withDigest adds the digest of the server's program to the parameters that the template gives.
-func (c *HardeningConfig) withDigest(sum string, wrong *mistakes) map[string]string {
-	if len(sum) != sha256.Size*2 {
-		return c.Parameters // not known yet, or no digest, which is reported elsewhere
-	}
-	if given := c.Parameters[digestParameter]; given != "" && given != sum {
-		wrong.add("parameters", "%s: %s is not the digest of the program that goes into the image, %s: leave it out, the builder sets it",
-			digestParameter, given, sum)
-		return c.Parameters
-	}
+// withDigests adds the digests of the programs to the parameters that the template gives. One that is not known yet, or
+// is no digest, which is reported elsewhere, is left out.
+func (c *HardeningConfig) withDigests(server string, wrong *mistakes) map[string]string {
 	parameters := maps.Clone(c.Parameters)
 	if parameters == nil {
 		parameters = map[string]string{}
 	}
-	parameters[digestParameter] = sum
+	for _, program := range []struct{ parameter, sum string }{{serverDigestParameter, server}, {agentDigestParameter, c.agentDigest}} {
+		if len(program.sum) != sha256.Size*2 {
+			continue
+		}
+		if given := c.Parameters[program.parameter]; given != "" && given != program.sum {
+			wrong.add("parameters", "%s: %s is not the digest of the program that goes into the image, %s: leave it out, the builder sets it",
+				program.parameter, given, program.sum)
+			continue
+		}
+		parameters[program.parameter] = program.sum
+	}
 	return parameters
 }
 
-// measureServer learns the digest of the server's program where the configuration does not name it, and reports whether it
-// did: the file must be read for that, which Prepare does not do. What was planned without it has to be planned again.
-func (c *HardeningConfig) measureServer() (learnt bool, err error) {
-	block := c.serverBlock()
-	if block == nil || block.SHA256 != "" {
-		return false, nil
+// measurePrograms finds hostcheck and learns the digests of the programs, that of the server only where the configuration does not
+// name it. The files must be read for that, which Prepare does not do: what was planned before has to be planned again.
+func (c *HardeningConfig) measurePrograms(ctx context.Context) (err error) {
+	if c.Hostcheck, err = findHostcheck(c.Hostcheck); err != nil {
+		return err
 	}
-	f, err := os.Open(block.Binary)
+	if c.agentDigest, err = programDigest(ctx, c.Hostcheck); err != nil {
+		return fmt.Errorf("cannot read hostcheck: %w", err)
+	}
+	if block := c.serverBlock(); block != nil && block.SHA256 == "" {
+		if block.SHA256, err = programDigest(ctx, block.Binary); err != nil {
+			return fmt.Errorf("cannot read the server's program: %w", err)
+		}
+	}
+	return nil
+}
+
+func programDigest(ctx context.Context, name string) (string, error) {
+	f, err := os.Open(name)
 	if err != nil {
-		return false, fmt.Errorf("cannot read the server's program: %w", err)
+		return "", err
 	}
 	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return false, fmt.Errorf("cannot read the server's program: %w", err)
-	}
-	block.SHA256 = hex.EncodeToString(h.Sum(nil))
-	return true, nil
+	sum, _, err := digest.Of(ctx, f)
+	return sum, err
 }

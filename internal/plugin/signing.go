@@ -3,6 +3,7 @@ package plugin
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -41,22 +42,37 @@ func (b *SigningConfig) plan(wrong *mistakes) *signingPlan {
 	return p
 }
 
-// readSigningKey opens the key when the build starts: Prepare reads no secrets and asks nobody.
-func (c *Config) readSigningKey(p *signingPlan) error {
-	if p == nil {
-		return nil
+// planBaseline checks the block of a component that writes no statement.
+func (b *SigningConfig) planBaseline(wrong *mistakes) {
+	b.plan(wrong)
+	if b != nil && b.ValidUntil != "" {
+		wrong.add("signing.valid_until", "only the statement of a bake has an end, and this signs the baseline alone: leave it out")
+	}
+}
+
+// openKey opens the key when the build starts: Prepare reads no secrets and asks nobody. A nil block has none.
+func (b *SigningConfig) openKey() (crypto.Signer, error) {
+	if b == nil {
+		return nil, nil
 	}
 	var wrong mistakes
-	key, err := sign.OpenKey(c.Signing.Key)
+	key, err := sign.OpenKey(b.Key)
 	if err == nil {
 		err = signature.CheckKey(key.Public())
 	}
 	if err != nil {
 		wrong.add("signing.key", "%w", err)
-		return wrong.err
+		return nil, wrong.err
 	}
-	p.key = key
-	return nil
+	return key, nil
+}
+
+// readSigningKey opens the key of the bake.
+func (c *Config) readSigningKey(p *signingPlan) (err error) {
+	if p != nil {
+		p.key, err = c.Signing.openKey()
+	}
+	return err
 }
 
 // signBaseline adds the baseline's signature to what goes into the image, and the key that hostcheck verifies it by.

@@ -106,19 +106,8 @@ func (s *stepOpen) Run(_ context.Context, state multistep.StateBag) multistep.St
 	return proceed(state, s.open())
 }
 
-func (s *stepOpen) open() error {
-	spec := s.bake.plan.spec
-	hostcheck, err := findHostcheck(s.bake.plan.hostcheck)
-	if err != nil {
-		return err
-	}
-	for i := range spec.Binaries {
-		if spec.Binaries[i].Path == hostcheckPath {
-			spec.Binaries[i].Source = hostcheck
-		}
-	}
-	s.bake.plan.hostcheck = hostcheck
-	s.bake.assembly, err = image.New(spec, s.bake.log)
+func (s *stepOpen) open() (err error) {
+	s.bake.assembly, err = image.New(s.bake.plan.spec, s.bake.log)
 	return err
 }
 

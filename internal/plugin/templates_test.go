@@ -36,6 +36,7 @@ type shipped struct {
 	file    string
 	plugins []string // of others
 	vars    []string // -var flags: a value for each variable that has no default
+	signs   bool     // has the variable signing_key
 }
 
 func templates(t *testing.T) []shipped {
@@ -59,6 +60,7 @@ func templates(t *testing.T) []shipped {
 			case "variable":
 				attributes, _, _ := b.Body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "default"}, {Name: "type"}}})
 				if attributes.Attributes["default"] != nil {
+					s.signs = s.signs || b.Labels[0] == "signing_key"
 					continue
 				}
 				value := cmp.Or(values[b.Labels[0]], "value")
@@ -124,6 +126,19 @@ func TestEveryTemplate(t *testing.T) {
 				if out, code := run(t, cmd); code != 0 {
 					t.Errorf("%s: %s", name, out)
 				}
+			}
+			if len(s.plugins) > 0 {
+				return
+			}
+			// All others sign when they are given a key. A key that is none shows that it gets where it belongs.
+			if !s.signs {
+				t.Fatal("it has no variable signing_key with a default")
+			}
+			if out, code := run(t, w.command(t, "../../packer", slices.Concat(args, []string{"-var", "signing_key=vault:transit/strongroom", s.file})...)); code != 0 {
+				t.Errorf("with a signing key: %s", out)
+			}
+			if out, code := run(t, w.command(t, "../../packer", slices.Concat(args, []string{"-var", "signing_key=vault:transit", s.file})...)); code == 0 || !strings.Contains(out, "signing.key: ") {
+				t.Errorf("with a signing key that is none: exit status %d: %s", code, out)
 			}
 		})
 	}

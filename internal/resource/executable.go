@@ -36,7 +36,7 @@ func (e *Executable) Validate() error {
 // Render has nothing to add: the program is installed by the bake.
 func (e *Executable) Render(control.Profile) ([]overlay.Fragment, error) { return nil, nil }
 
-const noDigest = "the baseline has no digest of the program: it was made without server_sha256"
+const noDigest = "the baseline has no digest of the program: it was made without one"
 
 func (e *Executable) Verify(ctx context.Context, h host.Host, stage control.Stage) []control.Observation {
 	if !stage.Runs() {

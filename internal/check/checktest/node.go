@@ -23,7 +23,7 @@ import (
 	"github.com/strongroom/strongroom/internal/server"
 )
 
-// program is the content of the server's program in a tree.
+// program is the content of the server's program and of hostcheck in a tree.
 const program = "ELF"
 
 // Profile is the profile that tests use when they do not care: Vault on a virtual machine.
@@ -31,7 +31,7 @@ func Profile() control.Profile {
 	sum := sha256.Sum256([]byte(program))
 	return control.Profile{
 		Server: "vault", Platform: "vm", Layout: "sealed", Distribution: "debian/trixie",
-		Parameters: map[string]string{"server_sha256": hex.EncodeToString(sum[:])},
+		Parameters: map[string]string{"server_sha256": hex.EncodeToString(sum[:]), "hostcheck_sha256": hex.EncodeToString(sum[:])},
 	}
 }
 
@@ -107,7 +107,7 @@ func Tree(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 		Directory("/root", 0o700).
 		File("/etc/gshadow", "root:*::\n").Chmod("/etc/gshadow", 0o640).Chown("/etc/gshadow", 0, 42).
 		File(p.Binary, program).Chmod(p.Binary, 0o711).
-		File("/usr/bin/hostcheck", "ELF").Chmod("/usr/bin/hostcheck", 0o711)
+		File("/usr/bin/hostcheck", program).Chmod("/usr/bin/hostcheck", 0o711)
 	if b.Profile.Layout == distribution.Installed {
 		installed(h, distribution.FamilyOf(b.Profile.Distribution))
 	}
@@ -162,6 +162,9 @@ func policyDigest(p *resource.AppArmorProfile) string {
 
 // ServerPID is the main process of the server's unit on a conforming node.
 const ServerPID = 812
+
+// AgentPID is that of hostcheck.service.
+const AgentPID = 790
 
 // VaultConfig is what hostcheck-configure writes for Vault, as far as the catalogue looks at it.
 const VaultConfig = `cluster_name = "prod-eu1"
@@ -338,8 +341,14 @@ func Node(t testing.TB, b *baseline.Baseline) *hosttest.Host {
 				main(r.Unit)
 				conformProcess(h, r, &process, &first)
 			case *resource.Executable:
-				main(r.Unit)
-				h.SetExecutable(ServerPID, host.Executable{Path: r.Path, OnDisk: true}, r.SHA256)
+				pid := ServerPID
+				if r.Unit != p.Unit {
+					pid = AgentPID
+				}
+				u := unit(r.Unit)
+				u.Properties["MainPID"] = strconv.Itoa(pid)
+				units[r.Unit] = u
+				h.SetExecutable(pid, host.Executable{Path: r.Path, OnDisk: true}, r.SHA256)
 			case *resource.OpenFiles:
 				h.SetOpenFiles(r.Directory, host.OpenFile{PID: ServerPID, Name: process.Name, ControlGroup: "/system.slice/" + r.Unit, Path: r.Directory + "/vault.db"})
 			case *resource.Processes, *resource.ProcessSecrets:
