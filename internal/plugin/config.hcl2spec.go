@@ -84,6 +84,7 @@ type FlatConfig struct {
 	SiteControls        []string              `mapstructure:"site_controls" cty:"site_controls" hcl:"site_controls"`
 	Waivers             *string               `mapstructure:"waivers" cty:"waivers" hcl:"waivers"`
 	Hostcheck           *string               `mapstructure:"hostcheck" cty:"hostcheck" hcl:"hostcheck"`
+	Signing             *FlatSigningConfig    `mapstructure:"signing" cty:"signing" hcl:"signing"`
 	Distribution        *string               `mapstructure:"distribution" cty:"distribution" hcl:"distribution"`
 	Mirror              *string               `mapstructure:"mirror" cty:"mirror" hcl:"mirror"`
 	Snapshot            *string               `mapstructure:"snapshot" cty:"snapshot" hcl:"snapshot"`
@@ -98,7 +99,6 @@ type FlatConfig struct {
 	BootTest            *FlatBootTestConfig   `mapstructure:"boot_test" cty:"boot_test" hcl:"boot_test"`
 	SecureBoot          *FlatSecureBootConfig `mapstructure:"secure_boot" cty:"secure_boot" hcl:"secure_boot"`
 	PCRPolicy           *FlatPCRPolicyConfig  `mapstructure:"pcr_policy" cty:"pcr_policy" hcl:"pcr_policy"`
-	Signing             *FlatSigningConfig    `mapstructure:"signing" cty:"signing" hcl:"signing"`
 }
 
 // FlatMapstructure returns a new FlatConfig.
@@ -131,6 +131,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"site_controls":              &hcldec.AttrSpec{Name: "site_controls", Type: cty.List(cty.String), Required: false},
 		"waivers":                    &hcldec.AttrSpec{Name: "waivers", Type: cty.String, Required: false},
 		"hostcheck":                  &hcldec.AttrSpec{Name: "hostcheck", Type: cty.String, Required: false},
+		"signing":                    &hcldec.BlockSpec{TypeName: "signing", Nested: hcldec.ObjectSpec((*FlatSigningConfig)(nil).HCL2Spec())},
 		"distribution":               &hcldec.AttrSpec{Name: "distribution", Type: cty.String, Required: false},
 		"mirror":                     &hcldec.AttrSpec{Name: "mirror", Type: cty.String, Required: false},
 		"snapshot":                   &hcldec.AttrSpec{Name: "snapshot", Type: cty.String, Required: false},
@@ -145,7 +146,6 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"boot_test":                  &hcldec.BlockSpec{TypeName: "boot_test", Nested: hcldec.ObjectSpec((*FlatBootTestConfig)(nil).HCL2Spec())},
 		"secure_boot":                &hcldec.BlockSpec{TypeName: "secure_boot", Nested: hcldec.ObjectSpec((*FlatSecureBootConfig)(nil).HCL2Spec())},
 		"pcr_policy":                 &hcldec.BlockSpec{TypeName: "pcr_policy", Nested: hcldec.ObjectSpec((*FlatPCRPolicyConfig)(nil).HCL2Spec())},
-		"signing":                    &hcldec.BlockSpec{TypeName: "signing", Nested: hcldec.ObjectSpec((*FlatSigningConfig)(nil).HCL2Spec())},
 	}
 	return s
 }

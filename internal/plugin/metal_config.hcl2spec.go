@@ -28,6 +28,7 @@ type FlatMetalConfig struct {
 	SiteControls        []string                `mapstructure:"site_controls" cty:"site_controls" hcl:"site_controls"`
 	Waivers             *string                 `mapstructure:"waivers" cty:"waivers" hcl:"waivers"`
 	Hostcheck           *string                 `mapstructure:"hostcheck" cty:"hostcheck" hcl:"hostcheck"`
+	Signing             *FlatSigningConfig      `mapstructure:"signing" cty:"signing" hcl:"signing"`
 	Distribution        *string                 `mapstructure:"distribution" required:"true" cty:"distribution" hcl:"distribution"`
 	URL                 *string                 `mapstructure:"url" required:"true" cty:"url" hcl:"url"`
 	Disk                *string                 `mapstructure:"disk" required:"true" cty:"disk" hcl:"disk"`
@@ -69,6 +70,7 @@ func (*FlatMetalConfig) HCL2Spec() map[string]hcldec.Spec {
 		"site_controls":              &hcldec.AttrSpec{Name: "site_controls", Type: cty.List(cty.String), Required: false},
 		"waivers":                    &hcldec.AttrSpec{Name: "waivers", Type: cty.String, Required: false},
 		"hostcheck":                  &hcldec.AttrSpec{Name: "hostcheck", Type: cty.String, Required: false},
+		"signing":                    &hcldec.BlockSpec{TypeName: "signing", Nested: hcldec.ObjectSpec((*FlatSigningConfig)(nil).HCL2Spec())},
 		"distribution":               &hcldec.AttrSpec{Name: "distribution", Type: cty.String, Required: false},
 		"url":                        &hcldec.AttrSpec{Name: "url", Type: cty.String, Required: false},
 		"disk":                       &hcldec.AttrSpec{Name: "disk", Type: cty.String, Required: false},

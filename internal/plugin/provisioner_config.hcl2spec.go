@@ -10,28 +10,29 @@ import (
 // FlatProvisionerConfig is an auto-generated flat version of ProvisionerConfig.
 // Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
 type FlatProvisionerConfig struct {
-	PackerBuildName     *string           `mapstructure:"packer_build_name" cty:"packer_build_name" hcl:"packer_build_name"`
-	PackerBuilderType   *string           `mapstructure:"packer_builder_type" cty:"packer_builder_type" hcl:"packer_builder_type"`
-	PackerCoreVersion   *string           `mapstructure:"packer_core_version" cty:"packer_core_version" hcl:"packer_core_version"`
-	PackerDebug         *bool             `mapstructure:"packer_debug" cty:"packer_debug" hcl:"packer_debug"`
-	PackerForce         *bool             `mapstructure:"packer_force" cty:"packer_force" hcl:"packer_force"`
-	PackerOnError       *string           `mapstructure:"packer_on_error" cty:"packer_on_error" hcl:"packer_on_error"`
-	PackerUserVars      map[string]string `mapstructure:"packer_user_variables" cty:"packer_user_variables" hcl:"packer_user_variables"`
-	PackerSensitiveVars []string          `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
-	ImageVersion        *string           `mapstructure:"image_version" required:"true" cty:"image_version" hcl:"image_version"`
-	ImageName           *string           `mapstructure:"image_name" cty:"image_name" hcl:"image_name"`
-	Vault               *FlatServerConfig `mapstructure:"vault" cty:"vault" hcl:"vault"`
-	OpenBao             *FlatServerConfig `mapstructure:"openbao" cty:"openbao" hcl:"openbao"`
-	Profile             *string           `mapstructure:"profile" cty:"profile" hcl:"profile"`
-	Parameters          map[string]string `mapstructure:"parameters" cty:"parameters" hcl:"parameters"`
-	NodeConfigCA        *string           `mapstructure:"node_config_ca" cty:"node_config_ca" hcl:"node_config_ca"`
-	SiteControls        []string          `mapstructure:"site_controls" cty:"site_controls" hcl:"site_controls"`
-	Waivers             *string           `mapstructure:"waivers" cty:"waivers" hcl:"waivers"`
-	Hostcheck           *string           `mapstructure:"hostcheck" cty:"hostcheck" hcl:"hostcheck"`
-	ExecuteCommand      *string           `mapstructure:"execute_command" cty:"execute_command" hcl:"execute_command"`
-	EnvironmentVars     []string          `mapstructure:"environment_vars" cty:"environment_vars" hcl:"environment_vars"`
-	RemoteFolder        *string           `mapstructure:"remote_folder" cty:"remote_folder" hcl:"remote_folder"`
-	Report              *string           `mapstructure:"report" cty:"report" hcl:"report"`
+	PackerBuildName     *string            `mapstructure:"packer_build_name" cty:"packer_build_name" hcl:"packer_build_name"`
+	PackerBuilderType   *string            `mapstructure:"packer_builder_type" cty:"packer_builder_type" hcl:"packer_builder_type"`
+	PackerCoreVersion   *string            `mapstructure:"packer_core_version" cty:"packer_core_version" hcl:"packer_core_version"`
+	PackerDebug         *bool              `mapstructure:"packer_debug" cty:"packer_debug" hcl:"packer_debug"`
+	PackerForce         *bool              `mapstructure:"packer_force" cty:"packer_force" hcl:"packer_force"`
+	PackerOnError       *string            `mapstructure:"packer_on_error" cty:"packer_on_error" hcl:"packer_on_error"`
+	PackerUserVars      map[string]string  `mapstructure:"packer_user_variables" cty:"packer_user_variables" hcl:"packer_user_variables"`
+	PackerSensitiveVars []string           `mapstructure:"packer_sensitive_variables" cty:"packer_sensitive_variables" hcl:"packer_sensitive_variables"`
+	ImageVersion        *string            `mapstructure:"image_version" required:"true" cty:"image_version" hcl:"image_version"`
+	ImageName           *string            `mapstructure:"image_name" cty:"image_name" hcl:"image_name"`
+	Vault               *FlatServerConfig  `mapstructure:"vault" cty:"vault" hcl:"vault"`
+	OpenBao             *FlatServerConfig  `mapstructure:"openbao" cty:"openbao" hcl:"openbao"`
+	Profile             *string            `mapstructure:"profile" cty:"profile" hcl:"profile"`
+	Parameters          map[string]string  `mapstructure:"parameters" cty:"parameters" hcl:"parameters"`
+	NodeConfigCA        *string            `mapstructure:"node_config_ca" cty:"node_config_ca" hcl:"node_config_ca"`
+	SiteControls        []string           `mapstructure:"site_controls" cty:"site_controls" hcl:"site_controls"`
+	Waivers             *string            `mapstructure:"waivers" cty:"waivers" hcl:"waivers"`
+	Hostcheck           *string            `mapstructure:"hostcheck" cty:"hostcheck" hcl:"hostcheck"`
+	Signing             *FlatSigningConfig `mapstructure:"signing" cty:"signing" hcl:"signing"`
+	ExecuteCommand      *string            `mapstructure:"execute_command" cty:"execute_command" hcl:"execute_command"`
+	EnvironmentVars     []string           `mapstructure:"environment_vars" cty:"environment_vars" hcl:"environment_vars"`
+	RemoteFolder        *string            `mapstructure:"remote_folder" cty:"remote_folder" hcl:"remote_folder"`
+	Report              *string            `mapstructure:"report" cty:"report" hcl:"report"`
 }
 
 // FlatMapstructure returns a new FlatProvisionerConfig.
@@ -64,6 +65,7 @@ func (*FlatProvisionerConfig) HCL2Spec() map[string]hcldec.Spec {
 		"site_controls":              &hcldec.AttrSpec{Name: "site_controls", Type: cty.List(cty.String), Required: false},
 		"waivers":                    &hcldec.AttrSpec{Name: "waivers", Type: cty.String, Required: false},
 		"hostcheck":                  &hcldec.AttrSpec{Name: "hostcheck", Type: cty.String, Required: false},
+		"signing":                    &hcldec.BlockSpec{TypeName: "signing", Nested: hcldec.ObjectSpec((*FlatSigningConfig)(nil).HCL2Spec())},
 		"execute_command":            &hcldec.AttrSpec{Name: "execute_command", Type: cty.String, Required: false},
 		"environment_vars":           &hcldec.AttrSpec{Name: "environment_vars", Type: cty.List(cty.String), Required: false},
 		"remote_folder":              &hcldec.AttrSpec{Name: "remote_folder", Type: cty.String, Required: false},
