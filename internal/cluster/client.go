@@ -69,6 +69,11 @@ func (e *answerError) Error() string {
 
 // ask sends one request and decodes the answer. The token may be nil, and so may in and out.
 func (c *client) ask(ctx context.Context, method, path string, token []byte, in, out any) error {
+	return c.askWith(ctx, method, path, nil, token, in, out)
+}
+
+// askWith adds headers. The answer is wiped, as far as it lies in a buffer of our own: it may hold a secret.
+func (c *client) askWith(ctx context.Context, method, path string, headers http.Header, token []byte, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -80,6 +85,9 @@ func (c *client) ask(ctx context.Context, method, path string, token []byte, in,
 	request, err := http.NewRequestWithContext(ctx, method, c.address+"/v1/"+path, body)
 	if err != nil {
 		return err
+	}
+	for name, values := range headers {
+		request.Header[name] = values
 	}
 	request.Header.Set("X-Vault-Request", "true")
 	if len(token) > 0 {
@@ -96,6 +104,7 @@ func (c *client) ask(ctx context.Context, method, path string, token []byte, in,
 	}
 	defer answer.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	defer clear(b)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", path, err)

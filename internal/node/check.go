@@ -46,8 +46,10 @@ func check(spec fileSpec, at locator, image Image, wrong *Mistakes) *Config {
 		Recovery:    spec.Recovery.check(at, wrong),
 		Audit:       checkAudit(at, wrong),
 		Firewall:    spec.Firewall.check(at, wrong),
+		Bootstrap:   spec.Bootstrap.check(at, wrong),
 	}
 	checkReach(config, at, wrong)
+	config.Bootstrap.reachable(config.Firewall, at, wrong)
 	return config
 }
 

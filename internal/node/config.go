@@ -22,6 +22,7 @@ type Config struct {
 	Recovery    Recovery
 	Audit       []AuditDevice // in the order of the file
 	Firewall    Firewall
+	Bootstrap   *Bootstrap // nil: this node initialises no cluster
 }
 
 // maxConfigSize bounds the parser's work; a node.hcl with a thousand networks has 30 KiB.
@@ -43,6 +44,7 @@ type fileSpec struct {
 	Recovery    *recoverySpec  `hcl:"recovery,block"`
 	Audit       []auditSpec    `hcl:"audit,block"`
 	Firewall    firewallSpec   `hcl:"firewall,block"`
+	Bootstrap   *bootstrapSpec `hcl:"bootstrap,block"`
 }
 
 type clusterSpec struct {

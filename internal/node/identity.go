@@ -22,7 +22,8 @@ type Identity struct {
 	Telemetry   Telemetry `json:"telemetry"`
 	// Audit are the devices that every member of the cluster has. OpenBao finds them in its configuration; on Vault they are made
 	// through the API.
-	Audit []AuditDevice `json:"audit"`
+	Audit     []AuditDevice `json:"audit"`
+	Bootstrap *Bootstrap    `json:"bootstrap,omitempty"` // nil: this node initialises no cluster
 }
 
 // Join says where the members of the cluster are looked for. All that is given is tried; without anything the node

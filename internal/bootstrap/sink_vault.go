@@ -1,0 +1,85 @@
+package bootstrap
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/cluster"
+	"github.com/strongroom/strongroom/internal/node"
+)
+
+// kv is a secret of a KV engine, version 2, of another Vault or OpenBao. Each write says over which version it goes.
+type kv struct {
+	server    *cluster.Server
+	token     node.Secret
+	path      string // "MOUNT/data/PATH"
+	namespace string
+}
+
+func (r *run) openVault(ctx context.Context, s node.BootstrapSink) (Sink, error) {
+	ca := r.Identity.CA
+	if s.CA != "" {
+		b, err := r.Read(ctx, s.CA)
+		if err != nil {
+			return nil, err
+		}
+		ca = string(b)
+	}
+	token, err := r.Read(ctx, s.Token)
+	if err != nil {
+		return nil, err
+	}
+	return &kv{
+		server:    cluster.NewServer(s.Options["address"], s.Options["server_name"], ca, r.Certificate),
+		token:     node.NewSecret(bytes.TrimSpace(token)),
+		path:      cmp.Or(strings.Trim(s.Options["mount"], "/"), "secret") + "/data/" + strings.Trim(s.Options["path"], "/"),
+		namespace: s.Options["namespace"],
+	}, nil
+}
+
+// kvAnswer is that of MOUNT/data/PATH.
+type kvAnswer struct {
+	Data struct {
+		Data     map[string]string `json:"data"`
+		Metadata struct {
+			Version int `json:"version"`
+		} `json:"metadata"`
+	} `json:"data"`
+}
+
+// kvField is where the envelope lies in the secret.
+const kvField = "envelope"
+
+func (k *kv) headers() http.Header {
+	if k.namespace == "" {
+		return nil
+	}
+	return http.Header{"X-Vault-Namespace": {k.namespace}}
+}
+
+func (k *kv) Read(ctx context.Context) (Content, error) {
+	var a kvAnswer
+	err := k.server.Ask(ctx, http.MethodGet, k.path, k.headers(), k.token.Reveal(), nil, &a)
+	switch {
+	case cluster.StatusOf(err) == http.StatusNotFound && cluster.Words(err) == err.Error(): // a mount that is missing has words
+		return Content{}, nil
+	case err != nil:
+		return Content{}, fmt.Errorf("%s", cluster.Words(err))
+	}
+	return Content{[]byte(a.Data.Data[kvField]), fmt.Sprint(a.Data.Metadata.Version)}, nil
+}
+
+func (k *kv) Write(ctx context.Context, content []byte, over Content) error {
+	request := map[string]any{
+		"data":    map[string]string{kvField: string(content)},
+		"options": map[string]any{"cas": cmp.Or(over.Version, "0")},
+	}
+	if err := k.server.Ask(ctx, http.MethodPost, k.path, k.headers(), k.token.Reveal(), request, nil); err != nil {
+		return fmt.Errorf("%s", cluster.Words(err))
+	}
+	return nil
+}

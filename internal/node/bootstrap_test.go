@@ -1,0 +1,106 @@
+package node_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/strongroom/strongroom/internal/node"
+)
+
+const (
+	recipient1 = "age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr"
+	recipient2 = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg"
+)
+
+const bootstrapBlock = `bootstrap {
+  here      = true
+  threshold = "1"
+  nodes     = ["*.nodes.example.net"]
+  share "alice" {
+    age = "` + recipient1 + `"
+    sink "vault" {
+      address = "https://10.3.0.9:8200"
+      path    = "strongroom/alice"
+      token   = "credential:strongroom.bootstrap.sink-1"
+    }
+  }
+  login "alice" {
+    policy = "admin"
+    names  = ["alice.people.example.net"]
+  }
+  login "glass" {
+    policy = "break-glass"
+    names  = ["*.glass.example.net"]
+  }
+  provisioner {
+    age = "` + recipient2 + `"
+    ttl = "2h"
+    sink "file" {
+      path = "/var/lib/hostcheck/bootstrap/provisioner/token.json"
+    }
+  }
+  autopilot {
+    cleanup_dead_servers = true
+  }
+}
+`
+
+func TestBootstrapBlock(t *testing.T) {
+	c, err := node.Parse("node.hcl", []byte(top+bootstrapBlock), node.Image{Server: "vault", ClusterPort: 8201})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &node.Bootstrap{
+		Here: true, Threshold: 1, Nodes: []string{"*.nodes.example.net"},
+		Shares: []node.BootstrapShare{{Name: "alice", Age: recipient1, Sink: node.BootstrapSink{Type: "vault", Token: "credential:strongroom.bootstrap.sink-1",
+			Options: map[string]string{"address": "https://10.3.0.9:8200", "path": "strongroom/alice", "mount": "secret"}}}},
+		Logins: []node.BootstrapLogin{{Name: "alice", Policy: "admin", Names: []string{"alice.people.example.net"}}, {Name: "glass", Policy: "break-glass", Names: []string{"*.glass.example.net"}}},
+		Provisioner: node.Provisioner{Age: recipient2, TTL: 2 * time.Hour, Wrap: 24 * time.Hour,
+			Sink: node.BootstrapSink{Type: "file", Options: map[string]string{"path": "/var/lib/hostcheck/bootstrap/provisioner/token.json"}}},
+		Autopilot: node.Autopilot{CleanupDeadServers: true, MinQuorum: 3, DeadAfter: 24 * time.Hour},
+	}
+	if d := cmp.Diff(want, c.Bootstrap); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestBootstrapMistakes(t *testing.T) {
+	for name, c := range map[string]struct{ from, to, want string }{
+		"both ways":          {"here      = true", "here = true\n  lock = \"/var/lib/hostcheck/bootstrap/lock\"", "two ways to say"},
+		"lock elsewhere":     {"here      = true", "lock = \"/tmp\"", "lock is not below"},
+		"threshold":          {`threshold = "1"`, `threshold = "2"`, "is not a number from 1 to 1"},
+		"everybody":          {`nodes     = ["*.nodes.example.net"]`, `nodes = ["*"]`, "no DNS name"},
+		"nobody":             {`nodes     = ["*.nodes.example.net"]`, `nodes = []`, "admits nobody"},
+		"no holder":          {`age = "` + recipient1 + `"`, "", "needs one of age and pgp"},
+		"a private key":      {recipient1, "AGE-SECRET-KEY-1QQQ", "no public key of age"},
+		"pgp is none":        {`age = "` + recipient1 + `"`, `pgp = "bm90aGluZyBvZiB0aGF0IGtpbmQ="`, "not the base64 of a public key"},
+		"pgp is private":     {`age = "` + recipient1 + `"`, `pgp = "lQHYBGAAAAABBADxxxxxxxxxxxxx"`, "does not begin with a public key"},
+		"a token":            {"credential:strongroom.bootstrap.sink-1", "hvs.secret", "token is not a reference"},
+		"another credential": {"credential:strongroom.bootstrap.sink-1", "credential:strongroom.tls.key", "does not load"},
+		"no token":           {`token   = "credential:strongroom.bootstrap.sink-1"`, "", "token is missing"},
+		"a key of another":   {`sink "file" {`, "sink \"file\" {\n mount = \"x\"", `unknown key "mount" of sink file`},
+		"a file elsewhere":   {"/var/lib/hostcheck/bootstrap/provisioner/token.json", "/var/lib/hostcheck/token.json", "path is not below"},
+		"no such sink":       {`sink "file"`, `sink "floppy"`, "no place that is known"},
+		"unreachable":        {"https://10.3.0.9:8200", "https://10.4.0.9:8200", "is not in firewall.egress"},
+		"no break-glass":     {`policy = "break-glass"`, `policy = "provisioner"`, "no login has policy break-glass"},
+		"no such policy":     {`policy = "admin"`, `policy = "root"`, `policy "root" is not known`},
+		"ttl":                {`ttl = "2h"`, `ttl = "2s"`, "is no time of"},
+		"unknown":            {"autopilot {", "autopilot {\n  more = \"1\"", `unknown key "more"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(bootstrapBlock, c.from) {
+				t.Fatal("the test changes nothing")
+			}
+			_, err := node.Parse("node.hcl", []byte(top+strings.Replace(bootstrapBlock, c.from, c.to, 1)), node.Image{Server: "vault", ClusterPort: 8201})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if err != nil && (strings.Contains(err.Error(), "SECRET") || strings.Contains(err.Error(), "hvs.")) {
+				t.Errorf("it repeats a secret: %v", err)
+			}
+		})
+	}
+}
