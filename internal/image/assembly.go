@@ -96,6 +96,9 @@ func New(spec Spec, log *slog.Logger) (*Assembly, error) {
 	return a, nil
 }
 
+// Epoch is the time of every file of the image: that of the lock, or else of the spec.
+func (a *Assembly) Epoch() time.Time { return a.spec.Epoch }
+
 // Result says what has been made so far; it is complete after Publish.
 func (a *Assembly) Result() Result { return a.result }
 

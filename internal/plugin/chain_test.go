@@ -177,7 +177,7 @@ func TestChain(t *testing.T) {
 	v := newVendor(t, program)
 	keys := t.TempDir()
 	signingKey(t, keys)          // one for all: its public part and its signature lie in the root
-	baked := map[string]string{} // the main disk's digest and what AWS would be asked, by wire
+	baked := map[string]string{} // the digests of the main disk and of the signed statement, and what AWS would be asked, by wire
 	for _, name := range slices.Sorted(maps.Keys(generations)) {
 		g := generations[name]
 		t.Run(name, func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestChain(t *testing.T) {
 				t.Fatalf("exit status %d", code)
 			}
 			wireIs(t, g, readFile(t, filepath.Join(dir, "packer.log")))
-			baked[name] = chainKept(t, dir, out) + " " + launched(t, dir)
+			baked[name] = chainKept(t, dir, out) + " " + digest(t, filepath.Join(dir, "out", statement.FileName)) + " " + launched(t, dir)
 			chainDestroyed(t, dir)
 			stated(t, dir)
 			if g.provenance {

@@ -101,7 +101,7 @@ func (*stepStatement) Cleanup(multistep.StateBag) {}
 func (s *stepStatement) sign(ctx context.Context) error {
 	dir, p := s.bake.assembly.StagingDir(), s.bake.plan
 	stated, err := statement.Describe(ctx, dir, statement.Facts{
-		Baseline: p.baselineDigest, Builder: s.bake.version, Time: p.spec.Epoch, ValidUntil: p.signing.validUntil,
+		Baseline: p.baselineDigest, Builder: s.bake.version, Time: s.bake.assembly.Epoch(), ValidUntil: p.signing.validUntil,
 	})
 	if err != nil {
 		return err

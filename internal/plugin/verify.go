@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
@@ -80,8 +81,21 @@ func (s *stepVerify) verify(ctx context.Context) error {
 	if failure != nil {
 		return fmt.Errorf("cannot verify the sealed tree: %w", errors.Join(failure, message(stderr.String())))
 	}
-	s.bake.imageReport = stdout.Bytes()
-	return nil
+	s.bake.imageReport, err = undated(stdout.Bytes(), s.bake.assembly.Epoch())
+	return err
+}
+
+// undated is a report on the tree of an image with the image's time in the place of the clock's, so that two bakes of one image have the same
+// report. How long the step took is in the times of the bake.
+func undated(text []byte, epoch time.Time) ([]byte, error) {
+	document, err := report.ReadJSON(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	document.Started, document.Seconds = epoch.UTC(), 0
+	var out bytes.Buffer
+	err = report.WriteJSON(&out, document)
+	return out.Bytes(), err
 }
 
 // errNoReport says that hostcheck has written nothing that is a report.

@@ -118,6 +118,37 @@ func TestSPDX(t *testing.T) {
 	}
 }
 
+// The standard's own schema: testdata/README.md says where it is from.
+func TestSPDXSchema(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile("testdata/spdx-2.3.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := documents(t, bill(t))[sbom.SPDXName]
+	for name, tt := range map[string]struct {
+		old, with string
+		valid     bool
+	}{
+		"as it is":             {"", "", true},
+		"an unknown field":     {`"spdxVersion"`, `"spdxversion"`, false},
+		"an unknown relation":  {`"BUILD_TOOL_OF"`, `"BUILDS"`, false},
+		"an unknown algorithm": {`"SHA256"`, `"SHA-256"`, false},
+		"no name":              {`"name": "acpid"`, `"comment": "acpid"`, false},
+	} {
+		changed := bytes.Replace(text, []byte(tt.old), []byte(tt.with), 1)
+		if !tt.valid && bytes.Equal(changed, text) {
+			t.Errorf("%s: nothing was changed", name)
+		}
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(changed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(v); (err == nil) != tt.valid {
+			t.Errorf("%s: valid is %v: %v", name, !tt.valid, err)
+		}
+	}
+}
+
 // The standard's own schema, from the module of its library.
 func TestCycloneDXSchema(t *testing.T) {
 	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/CycloneDX/cyclonedx-go").Output()

@@ -23,7 +23,7 @@ const creator = "strongroom-imagebuild"
 
 func writeSPDX(w *bytes.Buffer, b Bill, id uuid.UUID) error {
 	root := spdxPackage("Image", b.Name, b.Version, "")
-	root.PrimaryPackagePurpose = "OPERATING-SYSTEM"
+	root.PrimaryPackagePurpose = "OPERATING_SYSTEM"
 	doc := &spdx.Document{
 		SPDXVersion: spdx.Version, DataLicense: spdx.DataLicense, SPDXIdentifier: "DOCUMENT",
 		DocumentName: b.Name + "-" + b.Version, DocumentNamespace: id.URN(),

@@ -49,7 +49,7 @@ type Facts struct {
 	ValidUntil time.Time
 }
 
-// Describe states what lies in the output directory of a bake: every file but the statement itself. Digests that the manifest has
+// Describe states what lies in the output directory of a bake: every file but the statement itself and [TimesName]. Digests that the manifest has
 // are taken from it; the bake has just made them.
 func Describe(ctx context.Context, dir string, facts Facts) (Statement, error) {
 	m, err := readManifest(dir)
@@ -120,7 +120,11 @@ func readManifest(dir string) (manifest, error) {
 	return m, nil
 }
 
-// list names the files below a directory, but the statement.
+// TimesName is the one file of a bake that no statement is about: how long its steps took. It is no property of the image, nothing is
+// decided by it, and it would make every statement another one.
+const TimesName = "timings.json"
+
+// list names the files below a directory that a statement is about: all but itself, and the times that the bake took.
 func list(dir string) ([]string, error) {
 	var names []string
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
@@ -128,7 +132,7 @@ func list(dir string) ([]string, error) {
 			return err
 		}
 		name := filepath.ToSlash(strings.TrimPrefix(strings.TrimPrefix(p, dir), string(filepath.Separator)))
-		if name != FileName {
+		if name != FileName && name != TimesName {
 			names = append(names, name)
 		}
 		return nil

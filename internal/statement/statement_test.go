@@ -342,3 +342,26 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// How long a bake took is nothing that a statement is about: two bakes of one image have the same bytes of it, with either kind of key.
+func TestTheTimesOfABakeAreNotStated(t *testing.T) {
+	for name, key := range map[string]crypto.Signer{"ed25519": edwards(t), "ecdsa-p256": p256(t)} {
+		var made [2][]byte
+		for i := range made {
+			dir := output(t, "1.0.0")
+			put(t, dir, statement.TimesName, []byte{byte(i)})
+			signed(t, dir, facts(), key)
+			if r := verify(t, dir, key.Public(), ""); r.Outcome != statement.Pass {
+				t.Errorf("%s: %+v", name, r.Checks)
+			}
+			text, err := os.ReadFile(filepath.Join(dir, statement.FileName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			made[i] = text
+		}
+		if !bytes.Equal(made[0], made[1]) {
+			t.Errorf("%s: the statement of a second bake is another: %s, %s", name, made[0], made[1])
+		}
+	}
+}
