@@ -12,7 +12,9 @@ import (
 
 // What node.hcl may refer to is what the units load, in those that read it.
 func TestUnitsLoadTheCredentials(t *testing.T) {
-	for _, unit := range []string{"hostcheck-configure.service", "hostcheck-renew.service"} {
+	tls := []string{node.CredentialCert, node.CredentialKey, node.CredentialCA}
+	for unit, names := range map[string][]string{"hostcheck-configure.service": node.CredentialNames, "hostcheck-renew.service": node.CredentialNames,
+		"hostcheck-snapshot.service": slices.Concat(tls, node.SnapshotCredentialNames)} {
 		content, err := fs.ReadFile(systemd.Files, "usr/lib/systemd/system/"+unit)
 		if err != nil {
 			t.Fatal(err)
@@ -24,7 +26,7 @@ func TestUnitsLoadTheCredentials(t *testing.T) {
 			}
 		}
 		slices.Sort(loaded)
-		want := slices.Sorted(slices.Values(node.CredentialNames))
+		want := slices.Sorted(slices.Values(names))
 		if !slices.Equal(loaded, want) {
 			t.Errorf("%s loads %v, want %v", unit, loaded, want)
 		}

@@ -104,6 +104,10 @@ var exposures = []remaining{
 		"User=/DynamicUser=": "reads what configure has left for root only, and has no capability of root's",
 		"IPAddressDeny=":     "it speaks to the server on loopback, and to nobody else",
 	}), "CapabilityBoundingSet=~CAP_NET_ADMIN")},
+	{"hostcheck-snapshot.service", "off", hostcheckBar, 2.1, without(with(everyService, ofHostcheck, map[string]string{
+		"User=/DynamicUser=": "reads what configure has left for root only, and has no capability of root's",
+		"IPAddressDeny=":     "asks the local server, and the stores that node.hcl names; nftables say which can be reached",
+	}), "CapabilityBoundingSet=~CAP_NET_ADMIN", "RestrictAddressFamilies=~AF_NETLINK")},
 	{"strongroom-kernel-lock.service", "off", hostcheckBar, 2.0, map[string]string{
 		"RootDirectory=/RootImage=":            everyService["RootDirectory=/RootImage="],
 		"PrivateUsers=":                        "in a user namespace it would not be the root whose parameters these are",

@@ -22,6 +22,7 @@ import (
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/report"
 	"github.com/strongroom/strongroom/internal/server"
+	"github.com/strongroom/strongroom/internal/snapshot"
 	"github.com/strongroom/strongroom/internal/telemetry"
 )
 
@@ -69,6 +70,7 @@ func runAgent(ctx context.Context) error {
 		TLS:           agent.DefaultTLS,
 		Listen:        ":" + own.agentPort,
 		ReportPath:    telemetry.ReportPath,
+		Snapshots:     snapshot.ResultPath,
 		ServerAddr:    serverAddr,
 		Interval:      agent.DefaultInterval,
 		ServerMetrics: serverAPI.Metrics,

@@ -61,6 +61,7 @@ type Options struct {
 	TLS         string // directory of the material that is renewed, preferred to Credentials
 	Listen      string
 	ReportPath  string // where the gate left its report
+	Snapshots   string // where hostcheck snapshot leaves its result; empty: it is not shown
 	ServerAddr  string // the local server's API
 	Interval    time.Duration
 	// ServerMetrics gives the server's own metrics; nil: there is no way to ask.
@@ -83,7 +84,8 @@ type Agent struct {
 	trouble  once      // with the agent's token
 	unknown  once      // who the node is
 	joiner   *cluster.Joiner
-	passed   bool // the last judgement
+	backup   time.Time // of the result of hostcheck snapshot that is shown
+	passed   bool      // the last judgement
 	named    named
 	access   telemetry.Access           // to the port
 	judgeNow chan chan *report.Document // the joiner asks for stage run
@@ -152,6 +154,7 @@ func (a *Agent) loop(ctx context.Context, served <-chan error) error {
 				return nil
 			}
 			a.identify(ctx)
+			a.showSnapshots()
 			next.Reset(a.tick(ctx))
 			a.lastTick.Store(time.Now().UnixNano())
 			a.notify("WATCHDOG=1\nSTATUS=" + a.status())

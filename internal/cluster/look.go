@@ -18,6 +18,7 @@ type seen struct {
 	clock                        time.Duration // by how much its clock is ahead of this node's
 	clockKnown                   bool
 	active                       bool   // it is the active node
+	activeTime                   string // since when; empty: it is not
 	leader                       string // URL of the active node's API
 	leaderCluster                string // URL of the active node's Raft port
 	healthy                      bool   // it hears from the active node
@@ -44,6 +45,7 @@ type sealAnswer struct {
 // leaderAnswer is that of sys/leader.
 type leaderAnswer struct {
 	IsSelf  bool   `json:"is_self"`
+	Since   string `json:"active_time"`
 	API     string `json:"leader_address"`
 	Cluster string `json:"leader_cluster_address"`
 }
@@ -79,6 +81,7 @@ func look(ctx context.Context, c *client) (seen, error) {
 	if err := c.ask(ctx, http.MethodGet, "sys/leader", nil, nil, &l); err != nil {
 		return seen{}, err
 	}
+	s.activeTime = l.Since
 	s.active, s.leader, s.leaderCluster = l.IsSelf, strings.TrimSuffix(l.API, "/"), l.Cluster
 	return s, nil
 }

@@ -97,7 +97,7 @@ func FuzzMetadataAnswers(f *testing.F) {
 	f.Add([]byte(`{"access_token":"a","token_type":"Bearer"}`))
 	f.Add([]byte(`{"azEnvironment":"AzurePublicCloud","subscriptionId":"s","resourceId":"r"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if keys, err := parseRoleKeys(body); err == nil && (keys.id == "" || len(keys.secret.Reveal()) == 0 || len(keys.token.Reveal()) == 0) {
+		if keys, err := parseRoleKeys(body); err == nil && (keys.ID == "" || len(keys.Secret.Reveal()) == 0 || len(keys.Token.Reveal()) == 0) {
 			t.Error("half of the credentials")
 		}
 		if token, err := parseToken(body); err == nil && bytes.ContainsAny(token.Reveal(), " \r\n") {

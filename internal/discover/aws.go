@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/node"
+	"github.com/strongroom/strongroom/internal/sigv4"
 )
 
 // The wire: EC2 API reference, DescribeInstances (version 2016-11-15) and "Common query parameters"; EC2 user guide, "Instance metadata
@@ -23,7 +24,7 @@ import (
 // awsPlace is where to ask, and as whom.
 type awsPlace struct {
 	endpoint, region, own string
-	keys                  awsKeys
+	keys                  sigv4.Keys
 }
 
 // aws lists the running instances with a tag.
@@ -47,7 +48,7 @@ func (f *Finder) aws(ctx context.Context, api api, o map[string]string) ([]strin
 			return nil, "", err
 		}
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-		sign(request, body, place.keys, place.region, "ec2", f.now())
+		sigv4.Sign(request, sigv4.Digest(body), place.keys, place.region, "ec2", f.now())
 		err = api.ask(request, func(answer io.Reader) (err error) {
 			machines, after, err = ec2Instances(answer, o["addr_type"])
 			return err
@@ -91,39 +92,39 @@ func (f *Finder) awsPlace(ctx context.Context, o map[string]string) (awsPlace, e
 		return place, fmt.Errorf("cannot use the answer of the metadata service: %.80q is no host of an API", place.endpoint)
 	}
 	place.endpoint = "https://" + u.Host + "/"
-	place.keys, err = f.roleKeys(ctx)
+	place.keys, err = f.RoleKeys(ctx, "ec2:DescribeInstances")
 	return place, err
 }
 
-// roleKeys are the temporary credentials of the role in the instance's profile.
-func (f *Finder) roleKeys(ctx context.Context) (awsKeys, error) {
+// RoleKeys are the temporary credentials of this AWS instance's role; may says what it has to be able to do.
+func (f *Finder) RoleKeys(ctx context.Context, may string) (sigv4.Keys, error) {
 	const path = "/latest/meta-data/iam/security-credentials/"
-	const noRole = "give the instance a profile whose role may do ec2:DescribeInstances"
+	noRole := "give the instance a profile whose role may do " + may
 	name, err := f.about(ctx, node.AWS, path, "the role of this instance", noRole)
 	if err != nil {
-		return awsKeys{}, err
+		return sigv4.Keys{}, err
 	}
 	role, _, _ := strings.Cut(strings.TrimSpace(string(name)), "\n")
 	content, err := f.about(ctx, node.AWS, path+url.PathEscape(role), "the credentials of its role", noRole)
 	if err != nil {
-		return awsKeys{}, err
+		return sigv4.Keys{}, err
 	}
 	keys, err := parseRoleKeys(content)
 	if err != nil {
-		return awsKeys{}, node.Hinted(fmt.Errorf("cannot learn the credentials of its role: %w", err), "does the role still exist, and may EC2 assume it?")
+		return sigv4.Keys{}, node.Hinted(fmt.Errorf("cannot learn the credentials of its role: %w", err), "does the role still exist, and may EC2 assume it?")
 	}
 	return keys, nil
 }
 
-func parseRoleKeys(content []byte) (awsKeys, error) {
+func parseRoleKeys(content []byte) (sigv4.Keys, error) {
 	var answer struct{ Code, AccessKeyId, SecretAccessKey, Token string } //nolint:revive // The service's spelling.
 	if json.Unmarshal(content, &answer) != nil {
-		return awsKeys{}, errors.New("the metadata service answers with something else") // an error of JSON may quote
+		return sigv4.Keys{}, errors.New("the metadata service answers with something else") // an error of JSON may quote
 	}
 	if answer.Code != "Success" || answer.AccessKeyId == "" || answer.SecretAccessKey == "" || answer.Token == "" {
-		return awsKeys{}, fmt.Errorf("the metadata service answers with code %.80q", answer.Code)
+		return sigv4.Keys{}, fmt.Errorf("the metadata service answers with code %.80q", answer.Code)
 	}
-	return awsKeys{answer.AccessKeyId, node.NewSecret([]byte(answer.SecretAccessKey)), node.NewSecret([]byte(answer.Token))}, nil
+	return sigv4.Keys{ID: answer.AccessKeyId, Secret: node.NewSecret([]byte(answer.SecretAccessKey)), Token: node.NewSecret([]byte(answer.Token))}, nil
 }
 
 // ec2Instances reads a page: the running instances with their addresses of a type, as go-discover takes them.

@@ -44,6 +44,7 @@ func check(spec fileSpec, at locator, image Image, wrong *Mistakes) *Config {
 		Auth:        spec.Auth.check(at, wrong),
 		Telemetry:   spec.Telemetry.check(at, wrong),
 		Recovery:    spec.Recovery.check(at, wrong),
+		Snapshot:    spec.Snapshot.check(at, wrong),
 		Audit:       checkAudit(at, wrong),
 		Firewall:    spec.Firewall.check(at, wrong),
 		Bootstrap:   spec.Bootstrap.check(at, wrong),

@@ -20,6 +20,7 @@ type Config struct {
 	Auth        *Auth // nil: the credential strongroom.agent.token, if there is one
 	Telemetry   TelemetryConfig
 	Recovery    Recovery
+	Snapshot    *Snapshot     // nil: nobody takes one
 	Audit       []AuditDevice // in the order of the file
 	Firewall    Firewall
 	Bootstrap   *Bootstrap // nil: this node initialises no cluster
@@ -42,6 +43,7 @@ type fileSpec struct {
 	Auth        *authSpec      `hcl:"auth,block"`
 	Telemetry   *telemetrySpec `hcl:"telemetry,block"`
 	Recovery    *recoverySpec  `hcl:"recovery,block"`
+	Snapshot    *snapshotSpec  `hcl:"snapshot,block"`
 	Audit       []auditSpec    `hcl:"audit,block"`
 	Firewall    firewallSpec   `hcl:"firewall,block"`
 	Bootstrap   *bootstrapSpec `hcl:"bootstrap,block"`

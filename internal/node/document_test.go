@@ -3,6 +3,7 @@ package node
 import (
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -43,7 +44,12 @@ func TestDocument(t *testing.T) {
 			keys = append(keys, o.name)
 		}
 	}
-	for _, key := range append(keys, CredentialNames...) {
+	for _, sink := range sinkTypes {
+		for _, o := range sink.options {
+			keys = append(keys, o.name)
+		}
+	}
+	for _, key := range slices.Concat(keys, CredentialNames, SnapshotCredentialNames) {
 		if !strings.Contains(text, "`"+key+"`") && !strings.Contains(text, `"`+key+`"`) {
 			t.Errorf("docs/node-config.md does not name `%s`", key)
 		}

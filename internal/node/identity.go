@@ -20,6 +20,7 @@ type Identity struct {
 	Raft        Raft      `json:"raft"`
 	Auth        *Auth     `json:"auth,omitempty"` // nil: the credential strongroom.agent.token, if there is one
 	Telemetry   Telemetry `json:"telemetry"`
+	Snapshot    *Snapshot `json:"snapshot,omitempty"` // nil: nobody takes one
 	// Audit are the devices that every member of the cluster has. OpenBao finds them in its configuration; on Vault they are made
 	// through the API.
 	Audit     []AuditDevice `json:"audit"`

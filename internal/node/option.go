@@ -14,13 +14,14 @@ import (
 type valueKind int
 
 const (
-	kindText     valueKind = iota // a line of text
-	kindYesNo                     // true or false
-	kindURL                       // https, host and port
-	kindEndpoint                  // https, host, perhaps port and path
-	kindHostPort                  // host:port
-	kindSecret                    // a reference to something that nobody may see
-	kindMaterial                  // a reference to certificates
+	kindText           valueKind = iota // a line of text
+	kindYesNo                           // true or false
+	kindURL                             // https, host and port
+	kindEndpoint                        // https, host, perhaps port and path
+	kindHostPort                        // host:port
+	kindSecret                          // a reference to something that nobody may see
+	kindMaterial                        // a reference to certificates
+	kindSnapshotSecret                  // a reference to something that hostcheck-snapshot.service alone may see
 )
 
 // option is one key of a block whose keys depend on its label.
@@ -86,9 +87,12 @@ func (v values) add(what string, block locator, o option, wrong *Mistakes) {
 	if problem != "" {
 		wrong.add(attr.Expr.Range(), hint, "%s %s", o.name, problem)
 	}
-	if o.kind == kindSecret || o.kind == kindMaterial {
-		r, _, _ := ParseReference(text)
-		v.references[o.name] = r
+	switch o.kind {
+	case kindSecret, kindMaterial:
+		v.references[o.name], _, _ = ParseReference(text)
+		return
+	case kindSnapshotSecret:
+		v.references[o.name], _, _ = parseReference(text, SnapshotCredentialNames)
 		return
 	}
 	v.text[o.name] = text
@@ -96,8 +100,12 @@ func (v values) add(what string, block locator, o option, wrong *Mistakes) {
 
 func (o option) judge(text string) (problem, hint string) {
 	switch o.kind {
-	case kindSecret:
-		_, problem, hint = ParseReference(text)
+	case kindSecret, kindSnapshotSecret:
+		known := CredentialNames
+		if o.kind == kindSnapshotSecret {
+			known = SnapshotCredentialNames
+		}
+		_, problem, hint = parseReference(text, known)
 		if problem != "" {
 			hint += "; a secret has no place in node.hcl, so change it if it stood there"
 		}

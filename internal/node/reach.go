@@ -29,6 +29,16 @@ func checkReach(c *Config, at locator, wrong *Mistakes) {
 			reach(Host(place), "egress", c.Firewall.Egress, at.block("recovery").element("deliver_to", i), wrong)
 		}
 	}
+	if c.Snapshot != nil {
+		sinks := at.block("snapshot").blocks("sink")
+		for i, sink := range c.Snapshot.Sinks {
+			if sink.Type != "file" && len(c.Firewall.Egress) == 0 {
+				wrong.add(at.start("snapshot"), "put its networks into firewall.egress (docs/snapshot.md)", "snapshot: firewall.egress is empty, so %s cannot be reached", sink.Name())
+			} else if endpoint := sink.Options["endpoint"]; endpoint != "" {
+				reach(Host(endpoint), "egress", c.Firewall.Egress, sinks.at(i).attribute("endpoint"), wrong)
+			}
+		}
+	}
 	telemetry := at.block("telemetry")
 	for name, address := range map[string]string{"statsd_address": c.Telemetry.StatsDAddress, "dogstatsd_addr": c.Telemetry.DogStatsDAddr} {
 		if host, _, err := net.SplitHostPort(address); err == nil {

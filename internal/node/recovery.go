@@ -30,22 +30,7 @@ func (s *recoverySpec) check(at locator, wrong *Mistakes) Recovery {
 		return Recovery{}
 	}
 	block := at.block("recovery")
-	if len(s.Recipients) == 0 && block.has("recipients") {
-		wrong.add(block.attribute("recipients"), "the public key that age-keygen prints", "recipients names nobody who could use the recovery key")
-	}
-	for i, r := range s.Recipients {
-		if _, err := ParseRecipient(r); err != nil {
-			hint := "the public key that age-keygen prints: \"age1…\""
-			if strings.HasPrefix(strings.ToUpper(r), "AGE-SECRET-KEY-") {
-				hint = "this is the private key, which nobody but its owner may have: make a new one, and write down its public key"
-			}
-			// The text is not repeated: it may be the private key.
-			wrong.add(block.element("recipients", i), hint, "recipient %d is no public key of age", i+1)
-		}
-		if slices.Contains(s.Recipients[:i], r) {
-			wrong.add(block.element("recipients", i), "write it once", "recipient %d is there twice", i+1)
-		}
-	}
+	checkRecipients(block, s.Recipients, "could use the recovery key", wrong)
 	if len(s.DeliverTo) == 0 && block.has("deliver_to") {
 		wrong.add(block.attribute("deliver_to"), "\"node\", or the https URL of a directory", "deliver_to names no place")
 	}
@@ -62,6 +47,26 @@ func (s *recoverySpec) check(at locator, wrong *Mistakes) Recovery {
 		}
 	}
 	return Recovery{Recipients: s.Recipients, DeliverTo: s.DeliverTo}
+}
+
+// checkRecipients judges the attribute recipients of a block. what says what they are there for.
+func checkRecipients(block locator, recipients []string, what string, wrong *Mistakes) {
+	if len(recipients) == 0 && block.has("recipients") {
+		wrong.add(block.attribute("recipients"), "the public key that age-keygen prints", "recipients names nobody who %s", what)
+	}
+	for i, r := range recipients {
+		if _, err := ParseRecipient(r); err != nil {
+			hint := "the public key that age-keygen prints: \"age1…\""
+			if strings.HasPrefix(strings.ToUpper(r), "AGE-SECRET-KEY-") {
+				hint = "this is the private key, which nobody but its owner may have: make a new one, and write down its public key"
+			}
+			// The text is not repeated: it may be the private key.
+			wrong.add(block.element("recipients", i), hint, "recipient %d is no public key of age", i+1)
+		}
+		if slices.Contains(recipients[:i], r) {
+			wrong.add(block.element("recipients", i), "write it once", "recipient %d is there twice", i+1)
+		}
+	}
 }
 
 // ParseRecipient reads a recipient of age: an X25519 key, or one that a quantum computer does not break either.

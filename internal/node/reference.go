@@ -24,10 +24,15 @@ const referenceHint = `write "credential:NAME", "file:/PATH" or "https://HOST/PA
 
 // ParseReference judges a reference. What it says is wrong does not repeat the text, which may be the secret itself.
 func ParseReference(text string) (r Reference, problem, hint string) {
+	return parseReference(text, CredentialNames)
+}
+
+// parseReference knows these credentials.
+func parseReference(text string, credentials []string) (r Reference, problem, hint string) {
 	switch kind, rest, _ := strings.Cut(text, ":"); kind {
 	case "credential":
-		if !slices.Contains(CredentialNames, rest) {
-			return "", "is a credential that the node does not load", "one of " + strings.Join(CredentialNames, ", ")
+		if !slices.Contains(credentials, rest) {
+			return "", "is a credential that the node does not load", "one of " + strings.Join(credentials, ", ")
 		}
 	case "file":
 		rest = strings.TrimPrefix(rest, "//")

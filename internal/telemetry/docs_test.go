@@ -28,6 +28,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	e.SetNode(telemetry.Node{ID: "i-1"})
 	e.SetTLSExpiry("node", time.Now())
 	e.SetJoin(telemetry.Join{State: telemetry.JoinReady})
+	e.SetSnapshots(everySnapshot())
 	e.Judged(document(func(d *report.Document) {
 		d.Controls[2].Outcome = control.Waived
 		d.Controls[2].Waiver = &report.Waiver{Expires: time.Now()}

@@ -18,17 +18,18 @@ type Build struct{ Version, Revision string }
 // Exporter holds the latest report and shows it as metrics and over HTTP. One goroutine posts;
 // any number may read.
 type Exporter struct {
-	registry *prometheus.Registry
-	report   atomic.Pointer[report.Document]
-	gateOpen atomic.Bool
-	join     atomic.Pointer[Join]
-	node     atomic.Pointer[Node]
-	duration prometheus.Histogram
-	drift    *drift
-	expiry   expiry
-	runs     atomic.Uint64 // reports of the agent's own
-	news     chan struct{} // wakes who pushes
-	build    Build
+	registry  *prometheus.Registry
+	report    atomic.Pointer[report.Document]
+	gateOpen  atomic.Bool
+	join      atomic.Pointer[Join]
+	node      atomic.Pointer[Node]
+	snapshots atomic.Pointer[Snapshots]
+	duration  prometheus.Histogram
+	drift     *drift
+	expiry    expiry
+	runs      atomic.Uint64 // reports of the agent's own
+	news      chan struct{} // wakes who pushes
+	build     Build
 }
 
 // NewExporter gives an exporter that has no report yet.
@@ -118,6 +119,9 @@ func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{checkStatus, checks, waiverExpiry, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, hostInfo, buildInfo, joinState, joinSince, nodeInfo, tlsExpiry} {
 		ch <- d
 	}
+	for _, d := range snapshotDescs {
+		ch <- d
+	}
 }
 
 // Collect is for the registry. All series of one answer come from the same report.
@@ -132,6 +136,9 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 	if j := e.Join(); j != nil {
 		j.collect(ch)
+	}
+	if s := e.snapshots.Load(); s != nil {
+		s.collect(ch)
 	}
 	for name, t := range e.expiry.all() {
 		gauge(tlsExpiry, seconds(t), name)

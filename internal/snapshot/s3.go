@@ -1,0 +1,408 @@
+package snapshot
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/strongroom/strongroom/internal/node"
+	"github.com/strongroom/strongroom/internal/sigv4"
+)
+
+// S3 is a bucket of Amazon S3 or of a server that is compatible with it. The wire: Amazon S3 API reference, version 2006-03-01. A small
+// object is put at once, a larger one in parts, and no part of it is seen before all are there. aws-sdk-go-v2/service/s3 is held against
+// it in the tests and not linked: docs/decisions/small-agent.md.
+type S3 struct {
+	HTTP         *http.Client // follows no redirect
+	Endpoint     string       // https://HOST, perhaps with a path; without a slash at its end
+	PathStyle    bool         // the bucket stands in the path and not before the host
+	Bucket       string
+	Prefix       string // of the keys: empty, or with a slash at its end
+	Region       string
+	StorageClass string                                    // empty: the bucket's
+	Keys         func(context.Context) (sigv4.Keys, error) // asked for each request: a role's end
+	PartSize     int                                       // 0: 8 MiB, with which an archive may have 78 GiB
+	// Pause waits before a request is sent again; attempt counts from 1. Nil: a second, four, sixteen.
+	Pause func(ctx context.Context, attempt int) error
+}
+
+const (
+	usualPart  = 8 << 20
+	maxParts   = 10000
+	s3Tries    = 4
+	maxListing = 4 << 20
+	maxPages   = 100 // of a thousand objects each
+	maxRefusal = 16 << 10
+	// maxAbort bounds the tidying up behind an upload that failed.
+	maxAbort = 30 * time.Second
+)
+
+// Name implements [Sink].
+func (s *S3) Name() string { return "s3:" + s.Bucket + "/" + s.Prefix }
+
+// refused is an answer that is no success, in the service's words.
+type refused struct {
+	status     int
+	code, said string
+}
+
+func (r *refused) Error() string {
+	text := fmt.Sprintf("HTTP status %d", r.status)
+	for _, more := range []string{r.code, r.said} {
+		if more != "" {
+			text += ": " + more
+		}
+	}
+	return text
+}
+
+func (r *refused) passing() bool {
+	return r.status == http.StatusTooManyRequests || r.status >= 500 || r.code == "RequestTimeout"
+}
+
+// url of an object, or of the bucket when key is empty.
+func (s *S3) url(key string, query url.Values) (*url.URL, error) {
+	u, err := url.Parse(s.Endpoint)
+	if err != nil {
+		return nil, errors.New("the endpoint is no URL")
+	}
+	path := strings.TrimSuffix(u.Path, "/")
+	if s.PathStyle {
+		path += "/" + s.Bucket
+	} else {
+		u.Host = s.Bucket + "." + u.Host
+	}
+	u.Path = path + "/" + key
+	u.RawPath = sigv4.EscapePath(u.Path)
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+	return u, nil
+}
+
+// ask sends a request until it is answered with something else than "later", and gives an answer that is a success. The caller closes it.
+func (s *S3) ask(ctx context.Context, method, key string, query url.Values, header http.Header, body []byte) (*http.Response, error) {
+	for attempt := 1; ; attempt++ {
+		answer, err := s.once(ctx, method, key, query, header, body)
+		var said *refused
+		if err == nil || ctx.Err() != nil || attempt == s3Tries || errors.As(err, &said) && !said.passing() {
+			return answer, err
+		}
+		if s.pause(ctx, attempt) != nil {
+			return nil, err
+		}
+	}
+}
+
+func (s *S3) pause(ctx context.Context, attempt int) error {
+	if s.Pause != nil {
+		return s.Pause(ctx, attempt)
+	}
+	t := time.NewTimer(time.Second << (2 * (attempt - 1)))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+func (s *S3) once(ctx context.Context, method, key string, query url.Values, header http.Header, body []byte) (*http.Response, error) {
+	keys, err := s.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.url(key, query)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range header {
+		request.Header[name] = values
+	}
+	digest := sigv4.Digest(body)
+	request.Header.Set("X-Amz-Content-Sha256", digest)
+	sigv4.Sign(request, digest, keys, s.Region, "s3", time.Now())
+	answer, err := s.HTTP.Do(request)
+	if err != nil {
+		var where *url.Error // the whole URL again
+		if errors.As(err, &where) {
+			err = where.Err
+		}
+		return nil, err
+	}
+	if answer.StatusCode/100 == 2 {
+		return answer, nil
+	}
+	defer answer.Body.Close()
+	content, _ := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
+	if answer.StatusCode == http.StatusNotFound && method == http.MethodGet && key != "" {
+		return nil, fmt.Errorf("%s: %w", key, ErrMissing)
+	}
+	said := s3Refusal(content)
+	said.status = answer.StatusCode
+	return nil, s3Hint(said)
+}
+
+func s3Refusal(body []byte) *refused {
+	var answer struct {
+		XMLName xml.Name `xml:"Error"`
+		Code    string
+		Message string
+	}
+	if xml.Unmarshal(body, &answer) != nil {
+		return &refused{}
+	}
+	return &refused{code: oneLine(answer.Code), said: oneLine(answer.Message)}
+}
+
+// oneLine keeps a server's words short.
+func oneLine(text string) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if runes := []rune(text); len(runes) > 200 {
+		return string(runes[:200]) + "…"
+	}
+	return text
+}
+
+func s3Hint(r *refused) error {
+	switch {
+	case r.code == "SignatureDoesNotMatch", r.code == "RequestTimeTooSkewed", r.code == "InvalidAccessKeyId":
+		return node.Hinted(r, "are the keys those of this endpoint, is the region right, and this node's clock?")
+	case r.status == http.StatusForbidden:
+		return node.Hinted(r, "docs/snapshot.md lists what the keys must be allowed to do")
+	case r.code == "NoSuchBucket":
+		return node.Hinted(r, "make the bucket; hostcheck makes none")
+	case r.status >= 300 && r.status < 400:
+		return node.Hinted(r, "the bucket is in another region, or at another endpoint: name it in the sink")
+	}
+	return r
+}
+
+// s3Upload keeps one part.
+type s3Upload struct {
+	s    *S3
+	ctx  context.Context //nolint:containedctx // One upload is one call of Create to Commit.
+	key  string
+	part []byte // the bytes that were not sent yet
+	id   string // of the upload in parts; empty: it has not begun
+	tags []string
+}
+
+// Create implements [Sink].
+func (s *S3) Create(ctx context.Context, name string) (Upload, error) {
+	return &s3Upload{s: s, ctx: ctx, key: s.Prefix + name}, nil
+}
+
+func (u *s3Upload) Write(p []byte) (int, error) {
+	size := cmp.Or(u.s.PartSize, usualPart)
+	written := len(p)
+	for len(p) > 0 {
+		if len(u.part) == size { // and there is more
+			if err := u.send(); err != nil {
+				return 0, err
+			}
+		}
+		n := min(size-len(u.part), len(p))
+		u.part = append(u.part, p[:n]...)
+		p = p[n:]
+	}
+	return written, nil
+}
+
+func (u *s3Upload) header() http.Header {
+	h := http.Header{"Content-Type": {"application/octet-stream"}}
+	if u.s.StorageClass != "" {
+		h.Set("X-Amz-Storage-Class", u.s.StorageClass)
+	}
+	return h
+}
+
+// send puts the part that is full, or the last one.
+func (u *s3Upload) send() error {
+	if u.id == "" {
+		answer, err := u.s.ask(u.ctx, http.MethodPost, u.key, url.Values{"uploads": {""}}, u.header(), nil)
+		if err != nil {
+			return fmt.Errorf("cannot begin an upload: %w", err)
+		}
+		var begun struct {
+			XMLName xml.Name `xml:"InitiateMultipartUploadResult"`
+			ID      string   `xml:"UploadId"`
+		}
+		if err := decode(answer, &begun); err != nil || begun.ID == "" {
+			return fmt.Errorf("cannot begin an upload: the answer names none: %w", errors.Join(err))
+		}
+		u.id = begun.ID
+	}
+	if len(u.tags) == maxParts {
+		return fmt.Errorf("the archive has more than %d parts", maxParts)
+	}
+	number := strconv.Itoa(len(u.tags) + 1)
+	answer, err := u.s.ask(u.ctx, http.MethodPut, u.key, url.Values{"partNumber": {number}, "uploadId": {u.id}}, nil, u.part)
+	if err != nil {
+		return fmt.Errorf("part %s: %w", number, err)
+	}
+	answer.Body.Close()
+	tag := answer.Header.Get("ETag")
+	if tag == "" {
+		return fmt.Errorf("part %s: the answer has no ETag", number)
+	}
+	u.tags = append(u.tags, tag)
+	u.part = u.part[:0]
+	return nil
+}
+
+// Commit implements [Upload].
+func (u *s3Upload) Commit() error {
+	if u.id == "" {
+		answer, err := u.s.ask(u.ctx, http.MethodPut, u.key, nil, u.header(), u.part)
+		if err != nil {
+			return err
+		}
+		return answer.Body.Close()
+	}
+	if len(u.part) > 0 {
+		if err := u.send(); err != nil {
+			return err
+		}
+	}
+	type part struct {
+		PartNumber int
+		ETag       string
+	}
+	var list struct {
+		XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ CompleteMultipartUpload"`
+		Part    []part
+	}
+	for i, tag := range u.tags {
+		list.Part = append(list.Part, part{i + 1, tag})
+	}
+	body, err := xml.Marshal(list)
+	if err != nil {
+		return err
+	}
+	answer, err := u.s.ask(u.ctx, http.MethodPost, u.key, url.Values{"uploadId": {u.id}}, http.Header{"Content-Type": {"application/xml"}}, body)
+	if err != nil {
+		return fmt.Errorf("cannot end the upload: %w", err)
+	}
+	// The status is sent before the parts are put together; what follows may be a refusal all the same.
+	defer answer.Body.Close()
+	content, err := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
+	if err != nil {
+		return fmt.Errorf("cannot end the upload: %w", err)
+	}
+	var done struct {
+		XMLName xml.Name `xml:"CompleteMultipartUploadResult"`
+	}
+	if err := xml.Unmarshal(content, &done); err != nil {
+		said := s3Refusal(content)
+		said.status = answer.StatusCode
+		return fmt.Errorf("cannot end the upload: %w", s3Hint(said))
+	}
+	u.id = ""
+	return nil
+}
+
+// Abort implements [Upload].
+func (u *s3Upload) Abort() {
+	if u.id == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), maxAbort)
+	defer cancel()
+	if answer, err := u.s.ask(ctx, http.MethodDelete, u.key, url.Values{"uploadId": {u.id}}, nil, nil); err == nil {
+		answer.Body.Close()
+		u.id = ""
+	}
+}
+
+// decode reads an answer of XML and closes it.
+func decode(answer *http.Response, into any) error {
+	defer answer.Body.Close()
+	return xml.NewDecoder(io.LimitReader(answer.Body, maxListing)).Decode(into)
+}
+
+// List implements [Sink].
+func (s *S3) List(ctx context.Context) ([]Object, error) {
+	var out []Object
+	query := url.Values{"list-type": {"2"}, "prefix": {s.Prefix}, "delimiter": {"/"}}
+	for range maxPages {
+		answer, err := s.ask(ctx, http.MethodGet, "", query, nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		page, err := parseListing(answer.Body, s.Prefix)
+		answer.Body.Close()
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the listing: %w", err)
+		}
+		out = append(out, page.objects...)
+		if page.next == "" {
+			return out, nil
+		}
+		query.Set("continuation-token", page.next)
+	}
+	return nil, fmt.Errorf("there are more than %d pages of objects", maxPages)
+}
+
+type listing struct {
+	objects []Object
+	next    string
+}
+
+func parseListing(r io.Reader, prefix string) (listing, error) {
+	var page struct {
+		XMLName   xml.Name `xml:"ListBucketResult"`
+		Truncated bool     `xml:"IsTruncated"`
+		Next      string   `xml:"NextContinuationToken"`
+		Contents  []struct {
+			Key  string
+			Size int64
+		}
+	}
+	if err := xml.NewDecoder(io.LimitReader(r, maxListing)).Decode(&page); err != nil {
+		return listing{}, err
+	}
+	var out listing
+	for _, o := range page.Contents {
+		if name, ok := strings.CutPrefix(o.Key, prefix); ok && name != "" && !strings.Contains(name, "/") {
+			out.objects = append(out.objects, Object{name, o.Size})
+		}
+	}
+	if page.Truncated {
+		if out.next = page.Next; out.next == "" {
+			return listing{}, errors.New("it goes on, and does not say where")
+		}
+	}
+	return out, nil
+}
+
+// Open implements [Sink].
+func (s *S3) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	answer, err := s.ask(ctx, http.MethodGet, s.Prefix+name, nil, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return answer.Body, nil
+}
+
+// Remove implements [Sink].
+func (s *S3) Remove(ctx context.Context, name string) error {
+	answer, err := s.ask(ctx, http.MethodDelete, s.Prefix+name, nil, nil, nil)
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}
