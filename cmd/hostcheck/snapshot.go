@@ -99,9 +99,6 @@ func openSink(s node.SnapshotSink, references node.Reader, finder *discover.Find
 	case "file":
 		return snapshot.File{Directory: o["directory"]}, nil
 	case "s3":
-		client := serverapi.NewClient(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: references.Authorities, Certificates: references.Certificate}, sinkTime, 1)
-		client.Timeout = 0 // reading a large archive back takes its time; the unit's end is the end
-		client.Transport.(*http.Transport).ResponseHeaderTimeout = sinkTime
 		endpoint := strings.TrimSuffix(o["endpoint"], "/")
 		path := o["path_style"] == "true" || strings.Contains(o["bucket"], ".")
 		if endpoint == "" {
@@ -112,10 +109,26 @@ func openSink(s node.SnapshotSink, references node.Reader, finder *discover.Find
 		} else if o["path_style"] == "" {
 			path = true
 		}
-		return &snapshot.S3{HTTP: client, Endpoint: endpoint, PathStyle: path, Bucket: o["bucket"], Prefix: o["prefix"], Region: o["region"],
-			StorageClass: o["storage_class"], Keys: s3Keys(s, references, finder)}, nil
+		return &snapshot.S3{HTTP: storeClient(references), Endpoint: endpoint, PathStyle: path, Bucket: o["bucket"], Prefix: o["prefix"], Region: o["region"],
+			StorageClass: o["storage_class"], Keys: again(func(ctx context.Context) (sigv4.Keys, error) { return readKeys(ctx, s, references, finder) })}, nil
+	case "gcs":
+		return &snapshot.GCS{HTTP: storeClient(references), Bucket: o["bucket"], Prefix: o["prefix"], Token: again(finder.GoogleToken)}, nil
+	case "azblob":
+		return &snapshot.AzureBlob{HTTP: storeClient(references), Endpoint: "https://" + o["account"] + "." + o["endpoint_suffix"],
+			Account: o["account"], Container: o["container"], Prefix: o["prefix"],
+			Token: again(func(ctx context.Context) (node.Secret, error) {
+				return finder.AzureToken(ctx, "https://storage.azure.com/", o["client_id"])
+			})}, nil
 	}
 	return nil, errors.New("this hostcheck knows no such sink")
+}
+
+// storeClient believes the authorities of the image and the cluster, and follows no redirect.
+func storeClient(references node.Reader) *http.Client {
+	client := serverapi.NewClient(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: references.Authorities, Certificates: references.Certificate}, sinkTime, 1)
+	client.Timeout = 0 // reading a large archive back takes its time; the unit's end is the end
+	client.Transport.(*http.Transport).ResponseHeaderTimeout = sinkTime
+	return client
 }
 
 // sinkTime is how long an answer to a request may take; a part of 8 MiB has to be through in it.
@@ -124,25 +137,26 @@ const sinkTime = 5 * time.Minute
 // keysAgain is how long keys are used before they are asked for again. Those of a role are renewed five minutes before their end.
 const keysAgain = time.Minute
 
-// s3Keys reads the keys from where node.hcl says, or takes those of the instance's role.
-func s3Keys(s node.SnapshotSink, references node.Reader, finder *discover.Finder) func(context.Context) (sigv4.Keys, error) {
+// again remembers keys or a token for that long.
+func again[T any](read func(context.Context) (T, error)) func(context.Context) (T, error) {
 	var mu sync.Mutex
-	var keys sigv4.Keys
+	var last T
 	var until time.Time
-	return func(ctx context.Context) (sigv4.Keys, error) {
+	return func(ctx context.Context) (T, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		if time.Now().Before(until) {
-			return keys, nil
+			return last, nil
 		}
-		fresh, err := readKeys(ctx, s, references, finder)
+		fresh, err := read(ctx)
 		if err == nil {
-			keys, until = fresh, time.Now().Add(keysAgain)
+			last, until = fresh, time.Now().Add(keysAgain)
 		}
 		return fresh, err
 	}
 }
 
+// readKeys reads the keys from where node.hcl says, or takes those of the instance's role.
 func readKeys(ctx context.Context, s node.SnapshotSink, references node.Reader, finder *discover.Finder) (sigv4.Keys, error) {
 	if s.References["access_key"] == "" {
 		return finder.RoleKeys(ctx, "s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket")

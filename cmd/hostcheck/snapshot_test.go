@@ -12,6 +12,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/discover"
 	"github.com/strongroom/strongroom/internal/node"
+	"github.com/strongroom/strongroom/internal/sigv4"
 	"github.com/strongroom/strongroom/internal/snapshot"
 )
 
@@ -31,6 +32,13 @@ func TestOpenSink(t *testing.T) {
 			k := s.(*snapshot.S3)
 			return k.Endpoint == "https://s3.cn-north-1.amazonaws.com.cn" && k.PathStyle // no certificate is for two labels
 		}},
+		"Google": {node.SnapshotSink{Type: "gcs", Options: map[string]string{"bucket": "b", "prefix": "p/"}}, func(s snapshot.Sink) bool {
+			return s.Name() == "gcs:b/p/" && s.(*snapshot.GCS).Endpoint == ""
+		}},
+		"Azure": {node.SnapshotSink{Type: "azblob", Options: map[string]string{"account": "acct", "container": "c", "prefix": "p/", "endpoint_suffix": "blob.core.windows.net"}},
+			func(s snapshot.Sink) bool {
+				return s.Name() == "azblob:acct/c/p/" && s.(*snapshot.AzureBlob).Endpoint == "https://acct.blob.core.windows.net"
+			}},
 		"compatible": {node.SnapshotSink{Type: "s3", Options: map[string]string{"bucket": "b", "endpoint": "https://10.0.0.1:9000/"}}, func(s snapshot.Sink) bool {
 			k := s.(*snapshot.S3)
 			return k.Endpoint == "https://10.0.0.1:9000" && k.PathStyle
@@ -56,14 +64,14 @@ func TestS3Keys(t *testing.T) {
 		}
 	}
 	sink := node.SnapshotSink{Type: "s3", References: map[string]node.Reference{"access_key": node.Reference("file:" + d + "/access"), "secret_key": node.Reference("file:" + d + "/secret")}}
-	read := s3Keys(sink, node.Reader{}, nil)
+	read := again(func(ctx context.Context) (sigv4.Keys, error) { return readKeys(ctx, sink, node.Reader{}, nil) })
 	for range 2 {
 		if k, err := read(t.Context()); err != nil || k.ID != "AKID" || string(k.Secret.Reveal()) != "s3cr3t" || len(k.Token.Reveal()) > 0 {
 			t.Errorf("%v, %v", k, err)
 		}
 	}
 	sink.References["session_token"] = node.Reference("file:" + d + "/absent")
-	if _, err := s3Keys(sink, node.Reader{}, nil)(t.Context()); err == nil || strings.Contains(err.Error(), "s3cr3t") {
+	if _, err := readKeys(t.Context(), sink, node.Reader{}, nil); err == nil || strings.Contains(err.Error(), "s3cr3t") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -33,7 +33,7 @@ type Snapshot struct {
 
 // SnapshotSink is one place that archives are put to.
 type SnapshotSink struct {
-	Type       string               `json:"type"` // "file", "s3"
+	Type       string               `json:"type"` // "file", "s3", "gcs", "azblob"
 	Options    map[string]string    `json:"options,omitempty"`
 	References map[string]Reference `json:"references,omitempty"` // to what may put there
 }
@@ -70,6 +70,14 @@ var sinkTypes = []struct {
 		{name: "access_key", kind: kindSnapshotSecret},
 		{name: "secret_key", kind: kindSnapshotSecret},
 		{name: "session_token", kind: kindSnapshotSecret},
+	}},
+	{"gcs", []option{{name: "bucket", required: true}, {name: "prefix"}}},
+	{"azblob", []option{
+		{name: "account", required: true},
+		{name: "container", required: true},
+		{name: "prefix"},
+		{name: "endpoint_suffix", usual: "blob.core.windows.net"},
+		{name: "client_id"},
 	}},
 }
 
@@ -172,7 +180,28 @@ func checkSinks(at, snapshot locator, wrong *Mistakes) []SnapshotSink {
 // check judges what goes beyond one option.
 func (s SnapshotSink) check(block locator, wrong *Mistakes) {
 	o := s.Options
+	if p := o["prefix"]; p != "" && (!apiName(strings.TrimSuffix(p, "/"), true) || !strings.HasSuffix(p, "/")) {
+		wrong.add(block.attribute("prefix"), "for example \"vault/prod-eu1/\"", "prefix %q is no path with a slash at its end", p)
+	}
 	switch s.Type {
+	case "gcs":
+		if b := o["bucket"]; b != "" && !bucketName(strings.ReplaceAll(b, "_", "-")) {
+			wrong.add(block.attribute("bucket"), "3 to 63 small letters, digits, dots, dashes and underscores", "bucket %q is no name of a bucket", b)
+		}
+	case "azblob":
+		if a := o["account"]; a != "" && (len(a) < 3 || len(a) > 24 || strings.Trim(a, "abcdefghijklmnopqrstuvwxyz0123456789") != "") {
+			wrong.add(block.attribute("account"), "3 to 24 small letters and digits", "account %q is no name of a storage account", a)
+		}
+		if c := o["container"]; c != "" && (!bucketName(c) || strings.Contains(c, ".")) {
+			wrong.add(block.attribute("container"), "3 to 63 small letters, digits and dashes", "container %q is no name of a container", c)
+		}
+		// The token of the machine goes there, and nowhere else.
+		if !slices.Contains(azureBlobSuffixes, o["endpoint_suffix"]) {
+			wrong.add(block.attribute("endpoint_suffix"), "one of "+strings.Join(azureBlobSuffixes, ", "), "endpoint_suffix %q is none of Azure's", o["endpoint_suffix"])
+		}
+		if c := o["client_id"]; c != "" && !apiName(c, false) {
+			wrong.add(block.attribute("client_id"), "the client id of a managed identity, a UUID", "client_id %q is no id", c)
+		}
 	case "file":
 		d := o["directory"]
 		if path.Clean(d) != d || d != SnapshotDirectory && !strings.HasPrefix(d, SnapshotDirectory+"/") {
@@ -184,9 +213,6 @@ func (s SnapshotSink) check(block locator, wrong *Mistakes) {
 		}
 		if r := o["region"]; !apiName(r, false) {
 			wrong.add(block.attribute("region"), "for example \"eu-central-1\"", "region %q is not a name", r)
-		}
-		if p := o["prefix"]; p != "" && (!apiName(strings.TrimSuffix(p, "/"), true) || !strings.HasSuffix(p, "/")) {
-			wrong.add(block.attribute("prefix"), "for example \"vault/prod-eu1/\"", "prefix %q is no path with a slash at its end", p)
 		}
 		_, access := s.References["access_key"]
 		_, secret := s.References["secret_key"]
@@ -200,11 +226,16 @@ func (s SnapshotSink) check(block locator, wrong *Mistakes) {
 	}
 }
 
+// azureBlobSuffixes are those of the public cloud, of the US government's and of China.
+var azureBlobSuffixes = []string{"blob.core.windows.net", "blob.core.usgovcloudapi.net", "blob.core.chinacloudapi.cn"}
+
 // Name tells sinks apart, in metrics and messages.
 func (s SnapshotSink) Name() string {
 	switch s.Type {
 	case "file":
 		return "file:" + s.Options["directory"]
+	case "azblob":
+		return fmt.Sprintf("azblob:%s/%s/%s", s.Options["account"], s.Options["container"], s.Options["prefix"])
 	default:
 		return fmt.Sprintf("%s:%s/%s", s.Type, s.Options["bucket"], s.Options["prefix"])
 	}

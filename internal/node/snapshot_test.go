@@ -63,6 +63,12 @@ func TestSnapshotMistakes(t *testing.T) {
 		"is not a reference":                  ok + "sink \"s3\" {\n bucket = \"backup\"\n access_key = \"file:/a\"\n secret_key = \"AKIAGUESS\"\n}",
 		"that the node does not load":         ok + "token = \"credential:strongroom.agent.token\"\nsink \"file\" {}",
 		"not in firewall.egress":              ok + "sink \"s3\" {\n bucket = \"backup\"\n endpoint = \"https://192.0.2.1\"\n access_key = \"file:/a\"\n secret_key = \"file:/b\"\n}",
+		"account is missing":                  ok + "sink \"azblob\" {\n container = \"backup\"\n}",
+		"no name of a storage account":        ok + "sink \"azblob\" {\n account = \"a.example.net/\"\n container = \"backup\"\n}",
+		"no name of a container":              ok + "sink \"azblob\" {\n account = \"acct\"\n container = \"a/b\"\n}",
+		"none of Azure's":                     ok + "sink \"azblob\" {\n account = \"acct\"\n container = \"backup\"\n endpoint_suffix = \"example.net\"\n}",
+		"\"Not_One\" is no name of a bucket":  ok + "sink \"gcs\" {\n bucket = \"Not_One\"\n}",
+		"prefix \"a\" is no path":             ok + "sink \"gcs\" {\n bucket = \"backup\"\n prefix = \"a\"\n}",
 		"unknown key \"retain\" of sink file": ok + "sink \"file\" {\n retain = \"7\"\n}",
 	} {
 		_, err := Parse("node.hcl", []byte(snapshotHead+"snapshot {\n"+block+"\n}"), Image{Server: "vault", ClusterPort: 8201})

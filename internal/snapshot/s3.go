@@ -29,17 +29,15 @@ type S3 struct {
 	Bucket       string
 	Prefix       string // of the keys: empty, or with a slash at its end
 	Region       string
-	StorageClass string                                    // empty: the bucket's
-	Keys         func(context.Context) (sigv4.Keys, error) // asked for each request: a role's end
-	PartSize     int                                       // 0: 8 MiB, with which an archive may have 78 GiB
-	// Pause waits before a request is sent again; attempt counts from 1. Nil: a second, four, sixteen.
-	Pause func(ctx context.Context, attempt int) error
+	StorageClass string                                       // empty: the bucket's
+	Keys         func(context.Context) (sigv4.Keys, error)    // asked for each request: a role's end
+	PartSize     int                                          // 0: 8 MiB, with which an archive may have 78 GiB
+	Pause        func(ctx context.Context, attempt int) error // see patiently
 }
 
 const (
 	usualPart  = 8 << 20
 	maxParts   = 10000
-	s3Tries    = 4
 	maxListing = 4 << 20
 	maxPages   = 100 // of a thousand objects each
 	maxRefusal = 16 << 10
@@ -90,30 +88,7 @@ func (s *S3) url(key string, query url.Values) (*url.URL, error) {
 
 // ask sends a request until it is answered with something else than "later", and gives an answer that is a success. The caller closes it.
 func (s *S3) ask(ctx context.Context, method, key string, query url.Values, header http.Header, body []byte) (*http.Response, error) {
-	for attempt := 1; ; attempt++ {
-		answer, err := s.once(ctx, method, key, query, header, body)
-		var said *refused
-		if err == nil || ctx.Err() != nil || attempt == s3Tries || errors.As(err, &said) && !said.passing() {
-			return answer, err
-		}
-		if s.pause(ctx, attempt) != nil {
-			return nil, err
-		}
-	}
-}
-
-func (s *S3) pause(ctx context.Context, attempt int) error {
-	if s.Pause != nil {
-		return s.Pause(ctx, attempt)
-	}
-	t := time.NewTimer(time.Second << (2 * (attempt - 1)))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
+	return patiently(ctx, s.Pause, func() (*http.Response, error) { return s.once(ctx, method, key, query, header, body) })
 }
 
 func (s *S3) once(ctx context.Context, method, key string, query url.Values, header http.Header, body []byte) (*http.Response, error) {
@@ -135,12 +110,8 @@ func (s *S3) once(ctx context.Context, method, key string, query url.Values, hea
 	digest := sigv4.Digest(body)
 	request.Header.Set("X-Amz-Content-Sha256", digest)
 	sigv4.Sign(request, digest, keys, s.Region, "s3", time.Now())
-	answer, err := s.HTTP.Do(request)
+	answer, err := send(s.HTTP, request)
 	if err != nil {
-		var where *url.Error // the whole URL again
-		if errors.As(err, &where) {
-			err = where.Err
-		}
 		return nil, err
 	}
 	if answer.StatusCode/100 == 2 {
@@ -362,6 +333,13 @@ type listing struct {
 	next    string
 }
 
+// add takes what lies right below the prefix.
+func (l *listing) add(key string, size int64, prefix string) {
+	if name, ok := strings.CutPrefix(key, prefix); ok && name != "" && !strings.Contains(name, "/") {
+		l.objects = append(l.objects, Object{name, size})
+	}
+}
+
 func parseListing(r io.Reader, prefix string) (listing, error) {
 	var page struct {
 		XMLName   xml.Name `xml:"ListBucketResult"`
@@ -377,9 +355,7 @@ func parseListing(r io.Reader, prefix string) (listing, error) {
 	}
 	var out listing
 	for _, o := range page.Contents {
-		if name, ok := strings.CutPrefix(o.Key, prefix); ok && name != "" && !strings.Contains(name, "/") {
-			out.objects = append(out.objects, Object{name, o.Size})
-		}
+		out.add(o.Key, o.Size, prefix)
 	}
 	if page.Truncated {
 		if out.next = page.Next; out.next == "" {

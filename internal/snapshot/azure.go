@@ -1,0 +1,200 @@
+package snapshot
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/node"
+)
+
+// AzureBlob is a container of Azure Blob Storage, as the machine's managed identity. The wire: Blob service REST API, version 2021-12-02. A
+// small blob is put at once, a larger one in blocks, which nobody sees before their list is there, and which Azure forgets after a week
+// without one. sdk/storage/azblob is held against it in the tests and not linked: docs/decisions/small-agent.md.
+type AzureBlob struct {
+	HTTP      *http.Client // follows no redirect
+	Endpoint  string       // https://ACCOUNT.blob.core.windows.net, without a slash at its end
+	Account   string
+	Container string
+	Prefix    string // of the names: empty, or with a slash at its end
+	Token     func(context.Context) (node.Secret, error)
+	PartSize  int // 0: 8 MiB, with which an archive may have 390 GiB
+	Pause     func(ctx context.Context, attempt int) error
+}
+
+const (
+	azureVersion = "2021-12-02"
+	maxBlocks    = 50000
+)
+
+// Name implements [Sink].
+func (a *AzureBlob) Name() string { return "azblob:" + a.Account + "/" + a.Container + "/" + a.Prefix }
+
+func (a *AzureBlob) web() *bearer {
+	return &bearer{HTTP: a.HTTP, Token: a.Token, Pause: a.Pause, refusal: s3Refusal, hint: azureHint} // both write <Error><Code/><Message/></Error>
+}
+
+func azureHint(r *refused) error {
+	switch {
+	case r.status == http.StatusUnauthorized, r.status == http.StatusForbidden:
+		return node.Hinted(r, "the managed identity needs the role Storage Blob Data Contributor on the container")
+	case r.code == "ContainerNotFound":
+		return node.Hinted(r, "make the container; hostcheck makes none")
+	}
+	return r
+}
+
+func (a *AzureBlob) place(name string, query url.Values) string {
+	out := a.Endpoint + "/" + url.PathEscape(a.Container)
+	if name != "" {
+		out += "/" + (&url.URL{Path: a.Prefix + name}).EscapedPath()
+	}
+	if len(query) > 0 {
+		out += "?" + query.Encode()
+	}
+	return out
+}
+
+func azureHeader(more ...string) http.Header {
+	h := http.Header{"X-Ms-Version": {azureVersion}}
+	for i := 0; i < len(more); i += 2 {
+		h.Set(more[i], more[i+1])
+	}
+	return h
+}
+
+type azureUpload struct {
+	a      *AzureBlob
+	ctx    context.Context //nolint:containedctx // One upload is one call of Create to Commit.
+	name   string
+	part   []byte
+	blocks []string
+}
+
+// Create implements [Sink].
+func (a *AzureBlob) Create(ctx context.Context, name string) (Upload, error) {
+	return &azureUpload{a: a, ctx: ctx, name: name}, nil
+}
+
+func (u *azureUpload) Write(p []byte) (int, error) {
+	size, written := cmp.Or(u.a.PartSize, usualPart), len(p)
+	for len(p) > 0 {
+		if len(u.part) == size { // and there is more
+			if err := u.send(); err != nil {
+				return 0, err
+			}
+		}
+		n := min(size-len(u.part), len(p))
+		u.part = append(u.part, p[:n]...)
+		p = p[n:]
+	}
+	return written, nil
+}
+
+func (u *azureUpload) send() error {
+	if len(u.blocks) == maxBlocks {
+		return fmt.Errorf("the archive has more than %d blocks", maxBlocks)
+	}
+	id := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%08d", len(u.blocks)))
+	return u.put(url.Values{"comp": {"block"}, "blockid": {id}}, azureHeader("Content-Type", "application/octet-stream"), u.part, func() {
+		u.blocks, u.part = append(u.blocks, id), u.part[:0]
+	})
+}
+
+func (u *azureUpload) put(query url.Values, header http.Header, body []byte, done func()) error {
+	answer, err := u.a.web().ask(u.ctx, question{method: http.MethodPut, url: u.a.place(u.name, query), header: header, body: body})
+	if err != nil {
+		return err
+	}
+	done()
+	return answer.Body.Close()
+}
+
+// Commit implements [Upload].
+func (u *azureUpload) Commit() error {
+	if len(u.blocks) == 0 {
+		return u.put(nil, azureHeader("Content-Type", "application/octet-stream", "X-Ms-Blob-Type", "BlockBlob"), u.part, func() {})
+	}
+	if len(u.part) > 0 {
+		if err := u.send(); err != nil {
+			return err
+		}
+	}
+	list := struct {
+		XMLName xml.Name `xml:"BlockList"`
+		Latest  []string
+	}{Latest: u.blocks}
+	body, err := xml.Marshal(list)
+	if err != nil {
+		return err
+	}
+	if err := u.put(url.Values{"comp": {"blocklist"}}, azureHeader("Content-Type", "application/xml", "X-Ms-Blob-Content-Type", "application/octet-stream"), body, func() {}); err != nil {
+		return fmt.Errorf("cannot end the upload: %w", err)
+	}
+	return nil
+}
+
+// Abort implements [Upload]: blocks without a list are nothing that anybody can read.
+func (u *azureUpload) Abort() {}
+
+// List implements [Sink].
+func (a *AzureBlob) List(ctx context.Context) ([]Object, error) {
+	var out []Object
+	query := url.Values{"restype": {"container"}, "comp": {"list"}, "prefix": {a.Prefix}, "delimiter": {"/"}}
+	for range maxPages {
+		answer, err := a.web().ask(ctx, question{method: http.MethodGet, url: a.place("", query), header: azureHeader()})
+		if err != nil {
+			return nil, err
+		}
+		page, err := parseAzureListing(answer.Body, a.Prefix)
+		answer.Body.Close()
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the listing: %w", err)
+		}
+		out = append(out, page.objects...)
+		if page.next == "" {
+			return out, nil
+		}
+		query.Set("marker", page.next)
+	}
+	return nil, fmt.Errorf("there are more than %d pages of objects", maxPages)
+}
+
+func parseAzureListing(r io.Reader, prefix string) (listing, error) {
+	var page struct {
+		XMLName xml.Name `xml:"EnumerationResults"`
+		Next    string   `xml:"NextMarker"`
+		Blobs   []struct {
+			Name string
+			Size int64 `xml:"Properties>Content-Length"`
+		} `xml:"Blobs>Blob"`
+	}
+	if err := xml.NewDecoder(io.LimitReader(r, maxListing)).Decode(&page); err != nil {
+		return listing{}, err
+	}
+	out := listing{next: strings.TrimSpace(page.Next)}
+	for _, b := range page.Blobs {
+		out.add(b.Name, b.Size, prefix)
+	}
+	return out, nil
+}
+
+// Open implements [Sink].
+func (a *AzureBlob) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	answer, err := a.web().ask(ctx, question{method: http.MethodGet, url: a.place(name, nil), header: azureHeader()})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return answer.Body, nil
+}
+
+// Remove implements [Sink].
+func (a *AzureBlob) Remove(ctx context.Context, name string) error {
+	return a.web().remove(ctx, a.place(name, nil), azureHeader())
+}

@@ -1,0 +1,254 @@
+package snapshot
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/strongroom/strongroom/internal/node"
+)
+
+// GCS is a bucket of Google Cloud Storage, as the instance's service account. The wire: Cloud Storage JSON API v1, "Resumable uploads". A
+// small object is put at once, a larger one in a session, and nobody sees it before its last byte is there. cloud.google.com/go/storage
+// and google.golang.org/api are held against it in the tests and not linked: docs/decisions/small-agent.md.
+type GCS struct {
+	HTTP     *http.Client // follows no redirect
+	Endpoint string       // empty: Google's
+	Bucket   string
+	Prefix   string                                     // of the names: empty, or with a slash at its end
+	Token    func(context.Context) (node.Secret, error) // of the scope devstorage.read_write, or cloud-platform
+	PartSize int                                        // a multiple of 256 KiB; 0: 8 MiB
+	Pause    func(ctx context.Context, attempt int) error
+}
+
+const googleStorage = "https://storage.googleapis.com"
+
+// Name implements [Sink].
+func (g *GCS) Name() string { return "gcs:" + g.Bucket + "/" + g.Prefix }
+
+func (g *GCS) web() *bearer {
+	return &bearer{HTTP: g.HTTP, Token: g.Token, Pause: g.Pause, refusal: googleRefusal, hint: googleHint}
+}
+
+func googleRefusal(body []byte) *refused {
+	var answer struct {
+		Error struct {
+			Message string
+			Errors  []struct{ Reason string }
+		}
+	}
+	if json.Unmarshal(body, &answer) != nil {
+		return &refused{said: oneLine(string(body))} // an upload is refused in plain words
+	}
+	r := &refused{said: oneLine(answer.Error.Message)}
+	if len(answer.Error.Errors) > 0 {
+		r.code = oneLine(answer.Error.Errors[0].Reason)
+	}
+	return r
+}
+
+func googleHint(r *refused) error {
+	if r.status == http.StatusUnauthorized || r.status == http.StatusForbidden {
+		return node.Hinted(r, "the instance's service account needs storage.objects.create, get, list and delete on the bucket, and the scope devstorage.read_write or cloud-platform")
+	}
+	return r
+}
+
+// object is its address below the bucket; empty: the list.
+func (g *GCS) place(kind, name string, query url.Values) string {
+	out := cmp.Or(g.Endpoint, googleStorage) + kind + "/storage/v1/b/" + url.PathEscape(g.Bucket) + "/o"
+	if name != "" {
+		out += "/" + url.PathEscape(g.Prefix+name)
+	}
+	return out + "?" + query.Encode()
+}
+
+type gcsUpload struct {
+	g       *GCS
+	ctx     context.Context //nolint:containedctx // One upload is one call of Create to Commit.
+	name    string
+	part    []byte // the bytes that the store does not have yet
+	sent    int64  // that it has
+	session string // address of the upload; it is worth a token. Empty: it has not begun
+}
+
+// Create implements [Sink].
+func (g *GCS) Create(ctx context.Context, name string) (Upload, error) {
+	return &gcsUpload{g: g, ctx: ctx, name: name}, nil
+}
+
+func (u *gcsUpload) Write(p []byte) (int, error) {
+	size, written := cmp.Or(u.g.PartSize, usualPart), len(p)
+	for len(p) > 0 {
+		if len(u.part) == size { // and there is more
+			if err := u.send(false); err != nil {
+				return 0, err
+			}
+		}
+		n := min(size-len(u.part), len(p))
+		u.part = append(u.part, p[:n]...)
+		p = p[n:]
+	}
+	return written, nil
+}
+
+func (u *gcsUpload) begin() error {
+	place := u.g.place("/upload", "", url.Values{"uploadType": {"resumable"}, "name": {u.g.Prefix + u.name}})
+	answer, err := u.g.web().ask(u.ctx, question{method: http.MethodPost, url: place, header: http.Header{"X-Upload-Content-Type": {"application/octet-stream"}}})
+	if err != nil {
+		return fmt.Errorf("cannot begin an upload: %w", err)
+	}
+	answer.Body.Close()
+	// The address of a session is worth a token, and is shown a token: it has to be the same store.
+	session, err := url.Parse(answer.Header.Get("Location"))
+	asked, _ := url.Parse(place)
+	if err != nil || session.Scheme != asked.Scheme || session.Host != asked.Host || session.User != nil {
+		return errors.New("cannot begin an upload: the answer names no address at this store")
+	}
+	u.session = session.String()
+	return nil
+}
+
+// send puts what there is. The store may have taken less than all of it, and says so; the rest is sent again. What it has is not taken twice.
+func (u *gcsUpload) send(last bool) error {
+	if u.session == "" {
+		if err := u.begin(); err != nil {
+			return err
+		}
+	}
+	for {
+		total := "*"
+		if last {
+			total = strconv.FormatInt(u.sent+int64(len(u.part)), 10)
+		}
+		span := fmt.Sprintf("bytes %d-%d/%s", u.sent, u.sent+int64(len(u.part))-1, total)
+		if len(u.part) == 0 {
+			span = "bytes */" + total
+		}
+		answer, err := u.g.web().ask(u.ctx, question{method: http.MethodPut, url: u.session, header: http.Header{"Content-Range": {span}}, body: u.part, also: http.StatusPermanentRedirect})
+		if err != nil {
+			return fmt.Errorf("the part from byte %d: %w", u.sent, err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusPermanentRedirect {
+			if !last {
+				return fmt.Errorf("the part from byte %d: the store takes it for the last one", u.sent)
+			}
+			u.session, u.part = "", nil
+			return nil
+		}
+		has, err := persisted(answer.Header.Get("Range"))
+		if err != nil || has < u.sent || has > u.sent+int64(len(u.part)) || last && has == u.sent+int64(len(u.part)) || has == u.sent && len(u.part) > 0 {
+			return fmt.Errorf("the part from byte %d: the store does not say what it has of it", u.sent)
+		}
+		u.part = u.part[:copy(u.part, u.part[has-u.sent:])]
+		u.sent = has
+		if !last && len(u.part) == 0 {
+			return nil
+		}
+	}
+}
+
+// persisted reads how many bytes a session has: "bytes=0-262143"; without one it has none.
+func persisted(header string) (int64, error) {
+	if header == "" {
+		return 0, nil
+	}
+	end, ok := strings.CutPrefix(header, "bytes=0-")
+	n, err := strconv.ParseInt(end, 10, 64)
+	if !ok || err != nil || n < 0 {
+		return 0, fmt.Errorf("%.60q is no range", header)
+	}
+	return n + 1, nil
+}
+
+// Commit implements [Upload].
+func (u *gcsUpload) Commit() error {
+	if u.session != "" {
+		return u.send(true)
+	}
+	place := u.g.place("/upload", "", url.Values{"uploadType": {"media"}, "name": {u.g.Prefix + u.name}})
+	answer, err := u.g.web().ask(u.ctx, question{method: http.MethodPost, url: place, header: http.Header{"Content-Type": {"application/octet-stream"}}, body: u.part})
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}
+
+// statusGivenUp is how the store says that a session is no more.
+const statusGivenUp = 499
+
+// Abort implements [Upload].
+func (u *gcsUpload) Abort() {
+	if u.session == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), maxAbort)
+	defer cancel()
+	if answer, err := u.g.web().ask(ctx, question{method: http.MethodDelete, url: u.session, also: statusGivenUp}); err == nil {
+		answer.Body.Close()
+		u.session = ""
+	}
+}
+
+// List implements [Sink].
+func (g *GCS) List(ctx context.Context) ([]Object, error) {
+	var out []Object
+	query := url.Values{"prefix": {g.Prefix}, "delimiter": {"/"}, "fields": {"nextPageToken,items(name,size)"}}
+	for range maxPages {
+		answer, err := g.web().ask(ctx, question{method: http.MethodGet, url: g.place("", "", query)})
+		if err != nil {
+			return nil, err
+		}
+		page, err := parseGoogleListing(answer.Body, g.Prefix)
+		answer.Body.Close()
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the listing: %w", err)
+		}
+		out = append(out, page.objects...)
+		if page.next == "" {
+			return out, nil
+		}
+		query.Set("pageToken", page.next)
+	}
+	return nil, fmt.Errorf("there are more than %d pages of objects", maxPages)
+}
+
+func parseGoogleListing(r io.Reader, prefix string) (listing, error) {
+	var page struct {
+		Next  string `json:"nextPageToken"`
+		Items []struct {
+			Name string `json:"name"`
+			Size int64  `json:"size,string"`
+		} `json:"items"`
+	}
+	if err := json.NewDecoder(io.LimitReader(r, maxListing)).Decode(&page); err != nil {
+		return listing{}, err
+	}
+	out := listing{next: page.Next}
+	for _, o := range page.Items {
+		out.add(o.Name, o.Size, prefix)
+	}
+	return out, nil
+}
+
+// Open implements [Sink].
+func (g *GCS) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	answer, err := g.web().ask(ctx, question{method: http.MethodGet, url: g.place("", name, url.Values{"alt": {"media"}})})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return answer.Body, nil
+}
+
+// Remove implements [Sink].
+func (g *GCS) Remove(ctx context.Context, name string) error {
+	return g.web().remove(ctx, g.place("", name, nil), nil)
+}
