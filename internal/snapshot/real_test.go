@@ -26,10 +26,9 @@ import (
 
 // world is real Vaults on loopback whose seal is another one.
 type world struct {
-	t     *testing.T
-	ca    *nodetest.CA
-	seal  string
-	token string
+	t    *testing.T
+	ca   *nodetest.CA
+	seal string
 }
 
 type vault struct {
