@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,8 +19,11 @@ import (
 	"github.com/strongroom/strongroom/internal/bootstrap"
 	"github.com/strongroom/strongroom/internal/cluster"
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/discover"
 	"github.com/strongroom/strongroom/internal/host"
 	"github.com/strongroom/strongroom/internal/node"
+	"github.com/strongroom/strongroom/internal/serverapi"
+	"github.com/strongroom/strongroom/internal/sigv4"
 )
 
 func bootstrapCommand() *cobra.Command {
@@ -59,11 +64,22 @@ func firstStart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	discover := own.discover(log)
+	finder := &discover.Finder{Instance: &node.Sources{Root: "/", Metadata: own.metadataEgress, Log: log}}
+	clouds := bootstrap.Clouds{
+		HTTP: serverapi.NewClient(&tls.Config{MinVersion: tls.VersionTLS12}, cloudTime, 1),
+		AWS: func(ctx context.Context, request *http.Request, body []byte, region, service string) error {
+			keys, err := finder.RoleKeys(ctx, "what docs/bootstrap.md lists")
+			if err == nil {
+				sigv4.Sign(request, sigv4.Digest(body), keys, region, service, time.Now())
+			}
+			return err
+		},
+		Google: finder.GoogleToken, Azure: finder.AzureToken,
+	}
 	return bootstrap.Run(ctx, bootstrap.Options{
 		Identity: id, Server: server, Product: own.server.ID, Certificate: certificate, Token: token,
 		Others: func(ctx context.Context) (initialized []string, err error) {
-			return cluster.Others(ctx, id, nil, discover)
+			return cluster.Others(ctx, id, nil, finder.Find)
 		},
 		Judge: func(ctx context.Context) error {
 			for _, stage := range []control.Stage{control.StageBoot, control.StageRun} {
@@ -80,10 +96,14 @@ func firstStart(ctx context.Context) error {
 		Read: func(ctx context.Context, ref node.Reference) ([]byte, error) {
 			return references.Read(ctx, ref, bootstrap.MaxReference)
 		},
+		Clouds:    clouds,
 		Directory: node.BootstrapDirectory, KeyPath: bootstrap.KeyPath, LockPath: cluster.DefaultLockPath,
 		Said: func(line string) { fmt.Println(line) }, Now: time.Now, Limits: bootstrap.DefaultLimits,
 	})
 }
+
+// cloudTime is for one question to a cloud's secret store.
+const cloudTime = 30 * time.Second
 
 // givenRoot is the root token that key holders have handed over, if any.
 func givenRoot(credentials string) (node.Secret, error) {

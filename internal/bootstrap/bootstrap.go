@@ -23,9 +23,10 @@ type Options struct {
 	Certificate func() (*tls.Certificate, error) // the node's own
 	Read        func(context.Context, node.Reference) ([]byte, error)
 	Token       node.Secret // a root token that key holders have generated; usually empty
-	Directory   string      // on the data partition
-	KeyPath     string      // in memory
-	LockPath    string      // of the join
+	Clouds      Clouds
+	Directory   string // on the data partition
+	KeyPath     string // in memory
+	LockPath    string // of the join
 	Said        func(string)
 	Now         func() time.Time
 	Limits      Limits

@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,8 +57,7 @@ func (r *run) initialize(ctx context.Context) error {
 	case own.Initialized && r.state == nil:
 		return errNothing("the server is initialised, and not by this first start: it is left alone")
 	case own.Initialized:
-		return node.Hinted(errors.New("the server was initialised, and its answer was lost before it could be kept: nobody has the keys of this cluster"),
-			"nothing can be in it yet: stop the server, wipe its storage and "+filepath.Join(r.Directory, progressFile)+", and start again")
+		return node.Hinted(errors.New("the server was initialised, and its answer was lost before it could be kept: nobody has the keys of this cluster"), r.wipeHint())
 	}
 	if err := until(ctx, r.Limits.Others, r.Limits.Pace, r.nobodyElse); err != nil {
 		return err
@@ -66,6 +66,9 @@ func (r *run) initialize(ctx context.Context) error {
 		return node.Hinted(fmt.Errorf("this host does not pass, and initialises nothing: %w", err), "hostcheck verify says which controls fail")
 	}
 	if err := r.sinksAreEmpty(ctx); err != nil {
+		return err
+	}
+	if err := r.keysEncrypt(); err != nil {
 		return err
 	}
 	if err := r.claim(); err != nil {
@@ -91,6 +94,28 @@ func (r *run) initialize(ctx context.Context) error {
 		return err
 	}
 	return r.keepAnswer(answer, own.Seal)
+}
+
+func (r *run) wipeHint() string {
+	return "nothing can be in it yet: stop the server, wipe its storage and " + filepath.Join(r.Directory, progressFile) + ", and start again"
+}
+
+// keysEncrypt looks at the OpenPGP keys before the server does, which would be too late.
+func (r *run) keysEncrypt() error {
+	var errs []error
+	for _, s := range r.config.Shares {
+		if s.PGP == "" {
+			continue
+		}
+		key, err := base64.StdEncoding.DecodeString(s.PGP)
+		if err == nil {
+			err = mayEncrypt(key, r.Now())
+		}
+		if err != nil {
+			errs = append(errs, node.Hinted(fmt.Errorf("share %s: nobody can encrypt to its OpenPGP key: %w", s.Name, err), "gpg --export FINGERPRINT | base64 -w0, of a living key with a subkey that encrypts"))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // answering waits for the local server.
@@ -174,6 +199,9 @@ func (r *run) ask(ctx context.Context, seal string) (initAnswer, error) {
 	var raw json.RawMessage
 	defer func() { clear(raw) }()
 	if err := r.Server.Ask(ctx, http.MethodPut, "sys/init", nil, nil, request, &raw); err != nil {
+		if own, looked := r.Server.Look(ctx); looked == nil && own.Initialized {
+			return initAnswer{}, node.Hinted(fmt.Errorf("the server is initialised and nobody has its keys: %s", cluster.Words(err)), r.wipeHint())
+		}
 		return initAnswer{}, node.Hinted(fmt.Errorf("the server refuses: %s", cluster.Words(err)), "about a key: it must be the public key of an encryption key, gpg --export FINGERPRINT | base64 -w0")
 	}
 	var answer initAnswer

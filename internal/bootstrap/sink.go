@@ -36,6 +36,12 @@ func (r *run) open(ctx context.Context, s node.BootstrapSink) (Sink, error) {
 		return file(s.Options["path"]), nil
 	case "vault":
 		return r.openVault(ctx, s)
+	case "aws_secrets_manager":
+		return &aws{r.Clouds, s.Options["region"], s.Options["name"]}, nil
+	case "gcp_secret_manager":
+		return &google{r.Clouds, s.Options["project"], s.Options["name"]}, nil
+	case "azure_key_vault":
+		return &azure{r.Clouds, s.Options["vault_name"], s.Options["name"]}, nil
 	}
 	return nil, fmt.Errorf("%s: this hostcheck knows no such sink", s.Name())
 }

@@ -70,7 +70,7 @@ type Autopilot struct {
 
 // BootstrapSink is a place that one secret is delivered to.
 type BootstrapSink struct {
-	Type    string            `json:"type"` // "file", "vault"
+	Type    string            `json:"type"` // "file", "vault", "aws_secrets_manager", "gcp_secret_manager", "azure_key_vault"
 	Options map[string]string `json:"options"`
 	Token   Reference         `json:"token,omitempty"`
 	CA      Reference         `json:"ca,omitempty"`
@@ -123,6 +123,10 @@ type bootstrapSinkSpec struct {
 	ServerName string `hcl:"server_name,optional"`
 	Token      string `hcl:"token,optional"`
 	CA         string `hcl:"ca,optional"`
+	Name       string `hcl:"name,optional"`
+	Region     string `hcl:"region,optional"`
+	Project    string `hcl:"project,optional"`
+	VaultName  string `hcl:"vault_name,optional"`
 }
 
 // bootstrapSinks are the places, with what each needs and what it may have.
@@ -132,6 +136,9 @@ var bootstrapSinks = []struct {
 }{
 	{"file", []string{"path"}, nil},
 	{"vault", []string{"address", "path", "token"}, []string{"mount", "namespace", "server_name", "ca"}},
+	{"aws_secrets_manager", []string{"name", "region"}, nil},
+	{"gcp_secret_manager", []string{"name", "project"}, nil},
+	{"azure_key_vault", []string{"name", "vault_name"}, nil},
 }
 
 const maxShares = 20
@@ -263,7 +270,8 @@ func checkSink(at locator, specs []bootstrapSinkSpec, wrong *Mistakes) Bootstrap
 		}
 	}
 	sink := BootstrapSink{Type: spec.Type, Options: map[string]string{}}
-	for name, value := range map[string]string{"path": spec.Path, "address": spec.Address, "mount": spec.Mount, "namespace": spec.Namespace, "server_name": spec.ServerName} {
+	for name, value := range map[string]string{"path": spec.Path, "address": spec.Address, "mount": spec.Mount, "namespace": spec.Namespace, "server_name": spec.ServerName,
+		"name": spec.Name, "region": spec.Region, "project": spec.Project, "vault_name": spec.VaultName} {
 		if value != "" {
 			sink.Options[name] = value
 		}
@@ -290,6 +298,15 @@ func checkSink(at locator, specs []bootstrapSinkSpec, wrong *Mistakes) Bootstrap
 		checkServerName(block, spec.ServerName, wrong)
 		sink.Token = bootstrapReference(block, "token", spec.Token, "; a secret has no place in node.hcl, so change it if it stood there", wrong)
 		sink.CA = reference(block, "ca", spec.CA, "", wrong)
+	default:
+		// They become parts of a URL. Key Vault takes letters, digits and dashes only, Google also underscores, AWS paths.
+		for _, name := range []string{"name", "region", "project", "vault_name"} {
+			text := sink.Options[name]
+			plain := spec.Type == "azure_key_vault" || name != "name"
+			if block.isString(name) && (!apiName(text, spec.Type == "aws_secrets_manager" && name == "name") || plain && strings.ContainsAny(text, "._")) {
+				wrong.add(block.attribute(name), "letters, digits and dashes", "%s %q is not a name", name, text)
+			}
+		}
 	}
 	return sink
 }
@@ -319,6 +336,12 @@ func (s BootstrapSink) Name() string {
 		return "file:" + s.Options["path"]
 	case "vault":
 		return "vault:" + s.Options["address"] + "/" + path.Join(s.Options["namespace"], s.Options["mount"], s.Options["path"])
+	case "aws_secrets_manager":
+		return s.Type + ":" + s.Options["region"] + "/" + s.Options["name"]
+	case "gcp_secret_manager":
+		return s.Type + ":" + s.Options["project"] + "/" + s.Options["name"]
+	case "azure_key_vault":
+		return s.Type + ":" + s.Options["vault_name"] + "/" + s.Options["name"]
 	}
 	return ""
 }
@@ -426,14 +449,16 @@ func below(at locator, name, text string, wrong *Mistakes) {
 }
 
 // reachable finds sinks that the node's own firewall keeps away.
-func (b *Bootstrap) reachable(egress Firewall, at locator, wrong *Mistakes) {
+func (b *Bootstrap) reachable(firewall Firewall, at locator, wrong *Mistakes) {
 	if b == nil {
 		return
 	}
 	block := at.block("bootstrap")
 	check := func(sink BootstrapSink, at locator) {
 		if address := sink.Options["address"]; address != "" {
-			reach(Host(address), "egress", egress.Egress, at.block("sink").attribute("address"), wrong)
+			reach(Host(address), "egress", firewall.Egress, at.block("sink").attribute("address"), wrong)
+		} else if sink.Type != "file" && len(firewall.Egress) == 0 {
+			wrong.add(at.start("sink"), "put its networks into firewall.egress (docs/bootstrap.md)", "firewall.egress is empty, so %s cannot be reached", sink.Name())
 		}
 	}
 	for i, share := range b.Shares {

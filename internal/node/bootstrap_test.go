@@ -87,6 +87,9 @@ func TestBootstrapMistakes(t *testing.T) {
 		"unreachable":        {"https://10.3.0.9:8200", "https://10.4.0.9:8200", "is not in firewall.egress"},
 		"no break-glass":     {`policy = "break-glass"`, `policy = "provisioner"`, "no login has policy break-glass"},
 		"no such policy":     {`policy = "admin"`, `policy = "root"`, `policy "root" is not known`},
+		"a cloud":            {`sink "file" {`, "sink \"azure_key_vault\" {\n name = \"a_b\"\n vault_name = \"prod\"", `name "a_b" is not a name`},
+		"a cloud, a region":  {`sink "file" {`, "sink \"aws_secrets_manager\" {\n name = \"a/b\"\n region = \"x.example.net\"", `region "x.example.net" is not a name`},
+		"a cloud, nothing":   {`sink "file" {`, "sink \"gcp_secret_manager\" {\n name = \"a\"", `project is missing`},
 		"ttl":                {`ttl = "2h"`, `ttl = "2s"`, "is no time of"},
 		"unknown":            {"autopilot {", "autopilot {\n  more = \"1\"", `unknown key "more"`},
 	} {
