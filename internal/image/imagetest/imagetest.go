@@ -49,7 +49,7 @@ func Bake(t testing.TB, spec image.Spec) image.Result {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		a.BaseTree, a.ApplyOverlay, a.Seal, a.RootFilesystem, a.Verity, a.Initrd, a.UnifiedKernel, a.Disk, a.Convert, a.Manifest, a.Publish,
+		a.BaseTree, a.ApplyOverlay, a.Seal, a.LeakGate, a.RootFilesystem, a.Verity, a.Initrd, a.UnifiedKernel, a.Disk, a.Convert, a.Manifest, a.Publish,
 	} {
 		if err := step(t.Context()); err != nil {
 			t.Fatal(err, image.Hint(err))

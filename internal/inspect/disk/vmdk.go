@@ -210,6 +210,10 @@ func (v *vmdk) ReadAt(b []byte, at int64) (int, error) {
 
 func (v *vmdk) data(at int64) (start, end int64, err error) {
 	for number := at / v.grain; number*v.grain < v.size; number++ {
+		if v.directory[number/v.perTable] == 0 { // a whole table: disks of terabytes have thousands, and grains without number
+			number += v.perTable - 1 - number%v.perTable
+			continue
+		}
 		place, err := v.place(number)
 		if err != nil {
 			return 0, 0, err
