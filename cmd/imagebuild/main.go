@@ -118,7 +118,7 @@ one. Both render the same catalogue: the same profile gives the same bytes every
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("imagebuild {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
-	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand(), newLabCommand(), newNetbootCommand(), newReportCommand(), newMetalCommand(), newLockCommand(), newInspectCommand(), newDiffCommand(), newVerifyCommand(), newVerifyAttestCommand(), newSnapshotCommand())
+	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand(), newLabCommand(), newNetbootCommand(), newReportCommand(), newMetalCommand(), newLockCommand(), newInspectCommand(), newDiffCommand(), newVerifyCommand(), newVerifyAttestCommand(), newSnapshotCommand(), newRolloutCommand())
 	return root
 }
 

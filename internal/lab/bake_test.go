@@ -82,6 +82,7 @@ var baking sync.Mutex
 // recipe is what makes one image of these tests another than the plain one.
 type recipe struct {
 	name         string
+	version      string            // default one of the name
 	server       string            // default vault
 	platform     string            // default vm
 	distribution string            // default debian/trixie
@@ -192,7 +193,7 @@ func assemble(r recipe) (*image.Assembly, error) {
 		return nil, err
 	}
 	return image.New(image.Spec{
-		Name: "strongroom", Version: "0.0.0-" + r.name, Distribution: distribution, Hardware: r.platform == "metal",
+		Name: "strongroom", Version: cmp.Or(r.version, "0.0.0-"+r.name), Distribution: distribution, Hardware: r.platform == "metal",
 		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, Netboot: image.Netboot{DataDisk: "id:virtio-data"}, DataSize: 2 << 30,
 		SecureBoot: cmp.Or(r.secureBoot, &sign.image), PolicyKey: cmp.Or(r.policyKey, &sign.policy),
 		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,

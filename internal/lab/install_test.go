@@ -31,9 +31,8 @@ type installation struct {
 	disk      *Disk // the one that the preseed names
 	dir       string
 
-	mu     sync.Mutex
-	failed string // what the script has told
-	steps  []string
+	mu    sync.Mutex
+	steps []string
 }
 
 // newInstallation renders the bundle with the program itself, and serves it.
@@ -100,16 +99,7 @@ func (i *installation) take(t *testing.T) func(string) {
 			i.steps = append(i.steps, fmt.Sprintf("%s %s", time.Now().Format(time.TimeOnly), match[1]))
 			t.Log(i.steps[len(i.steps)-1])
 		}
-		if strings.Contains(line, "strongroom: THE INSTALLATION HAS FAILED") {
-			i.failed = line
-		}
 	}
-}
-
-func (i *installation) failure() string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.failed
 }
 
 // question is what the installer shows when it waits for somebody: it is to run unattended.
@@ -156,8 +146,8 @@ func (i *installation) run(t *testing.T, until func(console string) bool, extra 
 		switch {
 		case until != nil && until(string(text)):
 			return
-		case i.failure() != "":
-			stuck("%s", i.failure())
+		case strings.Contains(string(text), "strongroom: THE INSTALLATION HAS FAILED"): // in the log it is also before the script runs: there the command is told
+			stuck("the script has failed")
 		case question.Match(text):
 			stuck("the installer waits for somebody")
 		}
