@@ -45,11 +45,19 @@ func (s *InterfaceSysctl) fragmentName() string {
 	return "99-strongroom-net." + s.Family + ".conf.each." + s.Name + ".conf"
 }
 
-// Render writes one line with a wildcard. systemd-sysctl applies it to what there is, and udev once more to
-// each interface that comes later. The dash lets a kernel without the family go on.
+// always are the elements of conf that are no interfaces.
+var always = []string{"all", "default"}
+
+// Render writes a line with a wildcard. systemd-sysctl applies it to what there is, and udev once more to
+// each interface that comes later. It leaves out what any file names; systemd's own 50-default.conf, which
+// Debian 13 has in linux-sysctl-defaults, names all and default: so they are named again. The dash lets a
+// kernel without the family go on.
 func (s *InterfaceSysctl) Render(control.Profile) ([]overlay.Fragment, error) {
-	return []overlay.Fragment{overlay.File(path.Join(sysctlFragments, s.fragmentName()),
-		fmt.Sprintf("-net.%s.conf.*.%s = %s\n", s.Family, s.Name, s.Value))}, nil
+	var lines strings.Builder
+	for _, element := range append(slices.Clone(always), "*") {
+		fmt.Fprintf(&lines, "-net.%s.conf.%s.%s = %s\n", s.Family, element, s.Name, s.Value)
+	}
+	return []overlay.Fragment{overlay.File(path.Join(sysctlFragments, s.fragmentName()), lines.String())}, nil
 }
 
 func (s *InterfaceSysctl) Verify(_ context.Context, h host.Host, stage control.Stage) []control.Observation {
@@ -89,7 +97,7 @@ func (s *InterfaceSysctl) verifyInterfaces(o *observe, h host.Host) {
 			}
 		}
 	}
-	for _, needed := range []string{"all", "default"} {
+	for _, needed := range always {
 		if !slices.Contains(names, needed) {
 			others = append(others, needed+": absent")
 		}
@@ -102,7 +110,7 @@ func (s *InterfaceSysctl) verifyInterfaces(o *observe, h host.Host) {
 }
 
 // verifyOverrides looks for what takes an interface out of our wildcard: a key without one, in whatever
-// file, and a wildcard of a later file.
+// file, and a wildcard of a later file. What we name ourselves only a later file can change.
 func (s *InterfaceSysctl) verifyOverrides(o *observe, h host.Host) {
 	files := host.Derive(h, "sysctl.d", listSysctlFiles)
 	if files.err != nil {
@@ -122,7 +130,8 @@ func (s *InterfaceSysctl) verifyOverrides(o *observe, h host.Host) {
 		}
 		for _, setting := range settings {
 			element, ok := s.element(setting.path)
-			if !ok || setting.value == s.Value || strings.ContainsAny(element, "*?[") && f.name < ours {
+			overridden := f.name < ours && (strings.ContainsAny(element, "*?[") || slices.Contains(always, element))
+			if !ok || setting.value == s.Value || overridden {
 				continue
 			}
 			o.judge(f.path, s.Key().Name+" = "+s.Value, setting.path+" = "+setting.value, false)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/host/hosttest"
-	"github.com/strongroom/strongroom/internal/overlay"
 	"github.com/strongroom/strongroom/internal/resource"
 )
 
@@ -81,6 +80,8 @@ func TestInterfaceSysctlOverrides(t *testing.T) {
 		"a later wildcard of names":        {"/etc/sysctl.d/zz.conf", "-net.ipv4.conf.*.rp_* = 2", true},
 		"a wildcard of another name":       {"/etc/sysctl.d/zz.conf", "net.ipv4.conf.*.arp_* = 2", false},
 		"an earlier wildcard":              {"/usr/lib/sysctl.d/50-default.conf", "-net.ipv4.conf.*.rp_filter=2", false},
+		"all by name, earlier":             {"/usr/lib/sysctl.d/50-default.conf", "-net.ipv4.conf.all.rp_filter\nnet.ipv4.conf.default.rp_filter = 2", false}, // Debian 13
+		"all by name, later":               {"/etc/sysctl.d/zz.conf", "-net.ipv4.conf.all.rp_filter", true},
 		"a comment":                        {"/etc/sysctl.d/zz.conf", "# net.ipv4.conf.eth0.rp_filter=2", false},
 		"ours is replaced":                 {"/etc/sysctl.d/99-strongroom-net.ipv4.conf.each.rp_filter.conf", "", true},
 		"a file without anything about it": {"/etc/sysctl.d/zz.conf", "kernel.sysrq=0\n", false},
@@ -94,7 +95,7 @@ func TestInterfaceSysctlOverrides(t *testing.T) {
 	}
 	expectAt(t, s, hosttest.New().File("/etc/sysctl.d/zz.conf", "").FailFile("/etc/sysctl.d/zz.conf", errDenied), control.StageImage, control.Unknown, "zz.conf")
 	fragments, err := s.Render(control.Profile{})
-	if err != nil || len(fragments) != 1 || fragments[0].Path != ours || string(fragments[0].Content) != string(overlay.File(ours, "-net.ipv4.conf.*.rp_filter = 1\n").Content) {
+	if err != nil || len(fragments) != 1 || fragments[0].Path != ours || string(fragments[0].Content) != "-net.ipv4.conf.all.rp_filter = 1\n-net.ipv4.conf.default.rp_filter = 1\n-net.ipv4.conf.*.rp_filter = 1\n" {
 		t.Errorf("rendered %+v, %v", fragments, err)
 	}
 }
