@@ -104,6 +104,6 @@ Exit codes:
 		SilenceUsage:  true,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.AddCommand(verifyCommand(), explainCommand(), captureCommand(), configureCommand(), runCommand(), joinCommand(), leaveCommand(), bootstrapCommand(), attestCommand(), attestServiceCommand(), clockCommand(), dataDiskCommand(), recoveryCommand(), snapshotCommand())
+	cmd.AddCommand(verifyCommand(), explainCommand(), captureCommand(), configureCommand(), runCommand(), joinCommand(), leaveCommand(), bootstrapCommand(), attestCommand(), attestServiceCommand(), clockCommand(), dataDiskCommand(), installCommand(), recoveryCommand(), snapshotCommand())
 	return cmd
 }

@@ -88,9 +88,11 @@ type Verdict int
 
 // The zero value permits nothing.
 const (
-	Foreign Verdict = iota
-	Empty           // partitions may be made on it
-	Ours            // it has partitions of ours, and nothing else
+	Foreign    Verdict = iota
+	Empty              // partitions may be made on it
+	Ours               // it has partitions of ours, and nothing else
+	Unfinished         // an installation to it was cut short
+	Installed          // it has the image that was to be installed
 )
 
 // Judge finds the disk again and says what may happen to it. Signatures is what wipefs(8) has found there, a line for each:
@@ -108,34 +110,53 @@ func Judge(root string, s Selector, signatures []byte) (Verdict, string, error) 
 	foreign := func(format string, args ...any) (Verdict, string, error) {
 		return Foreign, device, fmt.Errorf("%s is not touched: "+format, append([]any{device}, args...)...)
 	}
-	if d.readOnly {
-		return foreign("it is read-only")
-	}
-	for _, other := range disks {
-		if other.name != d.name && slices.ContainsFunc(other.partitions, func(l string) bool { return strings.HasPrefix(l, prefix) }) {
-			return foreign("%s has partitions of Strongroom too, and only their names tell them apart", other.name)
-		}
+	if err := d.refused(disks); err != nil {
+		return foreign("%w", err)
 	}
 	if len(d.partitions) > 0 {
-		for _, label := range d.partitions {
-			if !strings.HasPrefix(label, prefix) {
-				return foreign("it has a partition %q, which is not ours", label)
-			}
-		}
 		return Ours, device, nil
 	}
-	if found := bytes.TrimSpace(signatures); len(found) > 0 {
-		return foreign("it holds data: %s", strings.Join(strings.Fields(string(found)), " "))
-	}
-	zero, err := beginsWithZeros(filepath.Join(root, device))
-	if err != nil {
-		return foreign("what is on it cannot be read: %w", err)
-	}
-	if !zero {
-		return foreign("nobody knows what is on it, but its first MiB is not zeros")
+	if err := d.empty(root, signatures); err != nil {
+		return foreign("%w", err)
 	}
 	return Empty, device, nil
 }
+
+// refused says why nothing may ever be written to a disk, whatever for.
+func (d disk) refused(disks []disk) error {
+	if d.readOnly {
+		return errors.New("it is read-only")
+	}
+	for _, other := range disks {
+		if other.name != d.name && slices.ContainsFunc(other.partitions, func(l string) bool { return strings.HasPrefix(l, prefix) }) {
+			return fmt.Errorf("%s has partitions of Strongroom too, and only their names tell them apart", other.name)
+		}
+	}
+	for _, label := range d.partitions {
+		if !strings.HasPrefix(label, prefix) {
+			return fmt.Errorf("it has a partition %q, which is not ours", label)
+		}
+	}
+	return nil
+}
+
+// empty says what is on a disk without partitions.
+func (d disk) empty(root string, signatures []byte) error {
+	if found := bytes.TrimSpace(signatures); len(found) > 0 {
+		return fmt.Errorf("it holds data: %s", strings.Join(strings.Fields(string(found)), " "))
+	}
+	zero, err := beginsWithZeros(filepath.Join(root, "dev", d.name))
+	if err != nil {
+		return fmt.Errorf("what is on it cannot be read: %w", err)
+	}
+	if !zero {
+		return errors.New("nobody knows what is on it, but its first MiB is not zeros")
+	}
+	return nil
+}
+
+// firstRoom is what of a disk is ours to know: a partition table, and zeros.
+const firstRoom = 1 << 20
 
 func beginsWithZeros(path string) (bool, error) {
 	f, err := os.Open(path)
@@ -143,17 +164,16 @@ func beginsWithZeros(path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	first := make([]byte, 1<<20)
+	first := make([]byte, firstRoom)
 	n, err := io.ReadFull(f, first)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return false, err
 	}
-	for _, b := range first[:n] {
-		if b != 0 {
-			return false, nil
-		}
-	}
-	return true, nil
+	return zero(first[:n]), nil
+}
+
+func zero(content []byte) bool {
+	return !slices.ContainsFunc(content, func(b byte) bool { return b != 0 })
 }
 
 // RepartArguments are those with which systemd-repart works on a disk: its own refusal is one more look, by another

@@ -1,4 +1,4 @@
-// Package datadisk finds the one disk of a machine that a netbooted node may keep its data on. It reads; what is made
+// Package datadisk finds the one disk of a machine that a netbooted node may keep its data on, or be installed to. It reads; what is made
 // on the disk, systemd-repart makes.
 package datadisk
 

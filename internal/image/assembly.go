@@ -37,6 +37,8 @@ type Assembly struct {
 	staged  bool              // the staging directory exists
 	bill    map[string][]byte // the bill of materials in its formats, by file name
 	signer  *netboot.Signer   // of the netboot bundle; nil for none
+
+	netbootLine string // the kernel's command line of the bundle
 }
 
 // New checks the spec, the host's tools and the binaries, and opens the sandbox that the bake

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/strongroom/strongroom/internal/datadisk"
 	"github.com/strongroom/strongroom/internal/leaks"
 	"github.com/strongroom/strongroom/internal/measure"
 	"github.com/strongroom/strongroom/internal/overlay"
@@ -156,8 +155,8 @@ func Validate(s Spec) []error {
 		}
 	}
 	if slices.Contains(s.Formats, FormatNetboot) {
-		if _, err := datadisk.ParseSelector(s.Netboot.DataDisk); err != nil {
-			bad("Netboot", "data_disk: %w", err) // the attribute of the builder's block
+		if err := s.Netboot.validate(); err != nil {
+			bad("Netboot", "%w", err)
 		}
 		if (s.Netboot.KeyFile == "") != (s.Netboot.CertificateFile == "") {
 			bad("Netboot", "a key signs with its certificate: give both signing_key and signing_certificate, or neither")

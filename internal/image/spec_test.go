@@ -48,6 +48,18 @@ func TestValidateNamesTheField(t *testing.T) {
 			s.Formats = append(s.Formats, FormatNetboot)
 			s.Netboot = Netboot{DataDisk: "id:x", KeyFile: "key.pem"}
 		}},
+		{"Netboot", "leave one out", func(s *Spec) {
+			s.Formats = append(s.Formats, FormatNetboot)
+			s.Netboot = Netboot{DataDisk: "id:x", InstallDisk: "id:x", InstallURL: "https://images.example.net/"}
+		}},
+		{"Netboot", "install_disk: say which disk", func(s *Spec) {
+			s.Formats = append(s.Formats, FormatNetboot)
+			s.Netboot = Netboot{InstallURL: "https://images.example.net/"}
+		}},
+		{"Netboot", "install_url: \"http://images.example.net/\" is not the https URL", func(s *Spec) {
+			s.Formats = append(s.Formats, FormatNetboot)
+			s.Netboot = Netboot{InstallDisk: "id:x", InstallURL: "http://images.example.net/"}
+		}},
 		{"DataSize", "negative", func(s *Spec) { s.DataSize = -1 }},
 		{"Epoch", "1980", func(s *Spec) { s.Epoch = time.Time{} }},
 		{"OutputDir", "empty", func(s *Spec) { s.OutputDir = "" }},

@@ -95,6 +95,7 @@ type recipe struct {
 	controls     string                                  // a file of site controls
 	waivers      string                                  // a file of waivers
 	formats      []string                                // default raw
+	netboot      image.Netboot                           // default: the disk "data" holds the node's data
 	secureBoot   *secureboot.Identity
 	policyKey    *measure.PolicyKey
 }
@@ -188,13 +189,16 @@ func assemble(r recipe) (*image.Assembly, error) {
 			return nil, err
 		}
 	}
+	if r.netboot == (image.Netboot{}) {
+		r.netboot.DataDisk = "id:virtio-data"
+	}
 	cache, err := image.UserCache()
 	if err != nil {
 		return nil, err
 	}
 	return image.New(image.Spec{
 		Name: "strongroom", Version: cmp.Or(r.version, "0.0.0-"+r.name), Distribution: distribution, Hardware: r.platform == "metal",
-		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, Netboot: image.Netboot{DataDisk: "id:virtio-data"}, DataSize: 2 << 30,
+		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, Netboot: r.netboot, DataSize: 2 << 30,
 		SecureBoot: cmp.Or(r.secureBoot, &sign.image), PolicyKey: cmp.Or(r.policyKey, &sign.policy),
 		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
 	}, testLog())

@@ -17,6 +17,8 @@ const (
 	hashFile     = "strongroom/root.verity"
 	rootUnit     = "usr/lib/systemd/system/strongroom-netboot.service"
 	rootUnitWant = "usr/lib/systemd/system/sysinit.target.wants/strongroom-netboot.service"
+	varUnit      = "usr/lib/systemd/system/sysroot-var.mount"
+	varUnitWant  = "usr/lib/systemd/system/initrd-fs.target.wants/sysroot-var.mount"
 
 	RootDevice = "/dev/loop0"
 	HashDevice = "/dev/loop1"
@@ -40,8 +42,23 @@ ExecStart=/usr/sbin/losetup --read-only ` + HashDevice + ` /` + hashFile + `
 StandardError=journal+console
 `
 
-// WriteRoot writes the archive that follows the initrd: the root file system, its hash tree and the unit that makes
-// devices of them. It is not compressed, because the file system is. The same parts give the same bytes.
+// scratch is /var of a machine that installs. Its own is on a partition that the installed image is yet to make: whoever starts a service that wants a
+// private /var/tmp would wait for it in vain. What is mounted already, systemd does not mount again.
+const scratch = `[Unit]
+Description=Strongroom: /var for as long as it installs
+ConditionKernelCommandLine=strongroom.install_disk
+DefaultDependencies=no
+Before=initrd-fs.target
+
+[Mount]
+What=tmpfs
+Where=/sysroot/var
+Type=tmpfs
+Options=mode=0755,nosuid,nodev,noexec,size=64M
+`
+
+// WriteRoot writes the archive that follows the initrd: the root file system, its hash tree and the units that make
+// devices of them, and /var of a machine that installs. It is not compressed, because the file system is. The same parts give the same bytes.
 func WriteRoot(w io.Writer, root, hashes *os.File) error {
 	archive := cpio.NewWriter(w)
 	next := int64(1)
@@ -72,12 +89,17 @@ func WriteRoot(w io.Writer, root, hashes *os.File) error {
 			return fmt.Errorf("cannot pack %s: %w", part.name, err)
 		}
 	}
-	if err := add(cpio.Header{Name: rootUnit, Mode: cpio.TypeReg | 0o444, Size: int64(len(unit))}, strings.NewReader(unit)); err != nil {
-		return err
-	}
-	const target = "../strongroom-netboot.service"
-	if err := add(cpio.Header{Name: rootUnitWant, Mode: cpio.TypeSymlink | 0o777, Size: int64(len(target))}, strings.NewReader(target)); err != nil {
-		return err
+	for _, u := range []struct{ path, text, want string }{{rootUnit, unit, rootUnitWant}, {varUnit, scratch, varUnitWant}} {
+		if err := add(cpio.Header{Name: u.path, Mode: cpio.TypeReg | 0o444, Size: int64(len(u.text))}, strings.NewReader(u.text)); err != nil {
+			return err
+		}
+		target := "../" + path.Base(u.path)
+		if err := add(cpio.Header{Name: path.Dir(u.want), Mode: cpio.TypeDir | 0o755}, nil); err != nil {
+			return err
+		}
+		if err := add(cpio.Header{Name: u.want, Mode: cpio.TypeSymlink | 0o777, Size: int64(len(target))}, strings.NewReader(target)); err != nil {
+			return err
+		}
 	}
 	return archive.Close()
 }

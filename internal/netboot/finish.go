@@ -19,6 +19,9 @@ func Finish(ctx context.Context, dir string, m Manifest, signer *Signer) (Manife
 			if err := ctx.Err(); err != nil {
 				return Manifest{}, err
 			}
+			if f.Role == Disk {
+				continue // no iPXE reads it; its digest is in the command line
+			}
 			content, err := os.ReadFile(filepath.Join(dir, f.Name))
 			if err != nil {
 				return Manifest{}, err

@@ -31,6 +31,7 @@ const (
 	Kernel        Role = "kernel"    // for firmware without UEFI
 	Initrd        Role = "initrd"    // the first of its two archives
 	Root          Role = "root"      // the second: root file system and hash tree
+	Disk          Role = "disk"      // what a machine installs to its disk; of a bundle that installs
 	Signature     Role = "signature" // CMS, detached, of the file before its suffix .sig
 	Script        Role = "script"
 )
@@ -38,6 +39,7 @@ const (
 // stems are the names of the files, in two parts that the digest goes between.
 var stems = map[Role][2]string{
 	UnifiedKernel: {"netboot-", ".efi"}, Kernel: {"vmlinuz-", ""}, Initrd: {"initrd-", ".img"}, Root: {"root-", ".cpio"},
+	Disk: {"disk-", ".img"},
 }
 
 // Manifest describes a bundle. It lies beside the files.

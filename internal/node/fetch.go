@@ -167,18 +167,7 @@ func (f Fetcher) ask(ctx context.Context, x exchange) (answer, error) {
 	if x.header != nil {
 		req.Header = x.header.Clone()
 	}
-	client := http.Client{
-		Transport: &http.Transport{
-			Proxy:                  nil,
-			DialContext:            f.dialer(ctx, x.addresses),
-			TLSClientConfig:        x.tls,
-			DisableKeepAlives:      true,
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: 16 << 10,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	resp, err := client.Do(req)
+	resp, err := f.client(ctx, x).Do(req)
 	if err != nil {
 		return answer{}, passing{because(ctx, err)}
 	}
@@ -194,6 +183,21 @@ func (f Fetcher) ask(ctx context.Context, x exchange) (answer, error) {
 		return answer{}, fmt.Errorf("the answer has more than %d bytes", x.limit)
 	}
 	return answer{resp.StatusCode, resp.Header, body}, nil
+}
+
+// client is for one request.
+func (f Fetcher) client(ctx context.Context, x exchange) *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                  nil,
+			DialContext:            f.dialer(ctx, x.addresses),
+			TLSClientConfig:        x.tls,
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: 16 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // dialer goes to the addresses that were admitted, and asks no name server a second time. Its connections end with the

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -28,7 +29,7 @@ func (s *Sources) url(ctx context.Context) (Document, error) {
 	if err != nil {
 		return Document{}, fmt.Errorf("%s: %w", from, err)
 	}
-	roots, err := s.urlAuthorities()
+	roots, err := Authorities(s.Root)
 	if err != nil {
 		return Document{}, fmt.Errorf("%s names a URL for node.hcl: %w", from, err)
 	}
@@ -78,8 +79,9 @@ func (s *Sources) kernelURL() (rawURL string, given bool, err error) {
 	return rawURL, rawURL != "", nil
 }
 
-func (s *Sources) urlAuthorities() (*x509.CertPool, error) {
-	pem, err := readLimited(s.path(URLAuthorityPath), maxPEMSize)
+// Authorities are those that the image below root names.
+func Authorities(root string) (*x509.CertPool, error) {
+	pem, err := readLimited(filepath.Join(root, URLAuthorityPath), maxPEMSize)
 	if isNotExist(err) || err == nil && !bytes.Contains(pem, []byte("-----BEGIN")) {
 		return nil, Hinted(errors.New("the image has no authority for it"), "bake the image with node_config_ca, the certificate authorities of the servers that may say who a node is")
 	}

@@ -119,8 +119,15 @@ type ServerConfig struct {
 // NetbootConfig is the block `netboot`.
 type NetbootConfig struct {
 	// The one disk of a machine that a node may keep its data on: `id:NAME` with a name below `/dev/disk/by-id`,
-	// `size:900GB-1TB`, or `label:NAME` of a partition. Partitions are made on it only when it is empty.
-	DataDisk string `mapstructure:"data_disk" required:"true"`
+	// `size:900GB-1TB`, or `label:NAME` of a partition. Partitions are made on it only when it is empty. Exactly one of `data_disk` and `install_disk` is
+	// needed.
+	DataDisk string `mapstructure:"data_disk"`
+	// The one disk of a machine that the image is installed to, in the same words: the machine writes it there, verifies it and
+	// starts from it. Only an empty disk is written to.
+	InstallDisk string `mapstructure:"install_disk"`
+	// The https URL of the directory that the bundle's `disk-DIGEST.img` is served from, for `install_disk`. Its certificate is believed by
+	// `node_config_ca`.
+	InstallURL string `mapstructure:"install_url"`
 	// An RSA key in PEM, not encrypted, with which each file is signed for iPXE's `imgverify`.
 	SigningKey string `mapstructure:"signing_key"`
 	// Its certificate in PEM, for signing code, followed by those that lead to the authority that iPXE was built to trust.

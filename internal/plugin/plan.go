@@ -114,6 +114,9 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 	if c.Netboot != nil && !slices.Contains(c.Formats, image.FormatNetboot) {
 		wrong.add("netboot", "nothing is made of it: add %q to formats", image.FormatNetboot)
 	}
+	if c.Netboot != nil && c.Netboot.InstallDisk != "" && c.NodeConfigCA == "" && c.Parameters[authorityParameter] == "" {
+		wrong.add("netboot", "install_url: no authority vouches for its server: give %s", authorityParameter)
+	}
 	if p.boot != nil && slices.Equal(c.Formats, []string{image.FormatTarGz}) {
 		wrong.add("boot_test", "no machine boots %s alone: add raw, qcow2, vmdk or vhd to formats", image.FormatTarGz)
 	}
@@ -136,7 +139,7 @@ func (c *NetbootConfig) plan() image.Netboot {
 	if c == nil {
 		return image.Netboot{}
 	}
-	return image.Netboot{DataDisk: c.DataDisk, KeyFile: c.SigningKey, CertificateFile: c.SigningCertificate}
+	return image.Netboot{DataDisk: c.DataDisk, InstallDisk: c.InstallDisk, InstallURL: c.InstallURL, KeyFile: c.SigningKey, CertificateFile: c.SigningCertificate}
 }
 
 // mainDiskFirst puts the raw disk first: post-processors take the first file for the image.

@@ -163,6 +163,7 @@ func TestPrepareNamesTheAttribute(t *testing.T) {
 		{"netboot", map[string]any{"formats": []string{"raw", "netboot"}}, "say which disk"},
 		{"netboot", map[string]any{"formats": []string{"raw", "netboot"}, "netboot": map[string]any{"data_disk": "/dev/sda"}}, "say which disk"},
 		{"netboot", map[string]any{"formats": []string{"raw", "netboot"}, "netboot": map[string]any{"data_disk": "id:x", "signing_key": "k"}}, "signing_certificate"},
+		{"netboot", map[string]any{"formats": []string{"raw", "netboot"}, "netboot": map[string]any{"install_disk": "id:x", "install_url": "https://images.example.net/v1"}}, "give node_config_ca"},
 		{"netboot", map[string]any{"netboot": map[string]any{"data_disk": "id:x"}}, "add \"netboot\" to formats"},
 		{"formats", map[string]any{"formats": []string{"netboot"}, "netboot": map[string]any{"data_disk": "id:x"}}, "beside a disk"},
 		{"boot_test", map[string]any{"formats": []string{"raw.tar.gz"}, "boot_test": map[string]any{}}, "add raw, qcow2, vmdk or vhd"},
