@@ -41,6 +41,28 @@ func TestBootNetbootBIOS(t *testing.T) {
 	}
 }
 
+// TestBootNetbootHTTP is TestBootNetboot without iPXE: the firmware loads the unified kernel image by HTTP itself.
+func TestBootNetbootHTTP(t *testing.T) {
+	t.Parallel()
+	dir, m := bundleOf(t)
+	segment := netSegment(t, dir, m, debianIPXE(t), nil)
+	lease, err := segment.Lease("node-1", PortAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range m.Files {
+		if f.Role == netboot.UnifiedKernel {
+			segment.SetBoot(lease, network.Boot{HTTP: fmt.Sprintf("http://%s/%s", network.Host, f.Name)})
+		}
+	}
+	node := start(t, Config{Network: segment, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
+	document := verdictOf(t, node)
+	if document.Verdict != check.Pass || document.Host.RootHash != m.RootHash {
+		t.Errorf("root hash %s, %v", document.Host.RootHash, &VerdictError{document})
+	}
+	powerOff(t, node)
+}
+
 // What is served is not what was baked: no node comes up.
 func TestBootNetbootRefuses(t *testing.T) {
 	t.Parallel()

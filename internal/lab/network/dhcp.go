@@ -76,6 +76,9 @@ func (n *Network) lease(request *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, error) {
 		reply.UpdateOption(option)
 	}
 	reply.BootFileName = lease.boot.file(request)
+	if reply.BootFileName != "" && fromHTTP(request) {
+		reply.UpdateOption(dhcpv4.OptClassIdentifier(httpClient))
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for code, value := range lease.options { // the map is the lease's own
