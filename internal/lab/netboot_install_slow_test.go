@@ -96,15 +96,15 @@ func requireDown(t *testing.T, node *Node) {
 }
 
 // TestBootNetbootInstall cuts the power in the middle of an installation: the disk starts nothing. The next start over the network begins
-// anew, after a server that had another image, and then the node starts from its disk alone. One more start over the network leaves the disk as it is.
+// anew, after a server that breaks off, and then the node starts from its disk alone.
 func TestBootNetbootInstall(t *testing.T) {
 	in := newInstaller(t)
 	disk, err := NewEmptyDisk(t.Context(), t.TempDir(), "data", 5<<30)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cut := in.start(t, stalled(200<<20), disk)
-	awaitShown(t, cut, bootTimeout, "128 of ")
+	cut := in.start(t, stalled(100<<20), disk)
+	awaitShown(t, cut, bootTimeout, "64 of ")
 	if err := cut.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -143,40 +143,38 @@ func TestBootNetbootInstall(t *testing.T) {
 		t.Errorf("root hash %s, %v", document.Host.RootHash, &VerdictError{document})
 	}
 	powerOff(t, installed)
-	installed.Close()
-	before := digestOf(t, disk)
-	once := in.start(t, nil, disk)
-	awaitShown(t, once, bootTimeout, "/dev/vda has this image already, and nothing was written")
-	once.Close()
-	if after := digestOf(t, disk); after != before {
-		t.Errorf("the disk is %s, and was %s", after, before)
+}
+
+// TestBootNetbootInstallRefuses starts a bundle that installs beside disks that it leaves as they are, bit for bit: one that has the
+// image already, and one with somebody else's data.
+func TestBootNetbootInstallRefuses(t *testing.T) {
+	in := newInstaller(t)
+	foreign := filepath.Join(t.TempDir(), "foreign.raw")
+	if err := os.WriteFile(foreign, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	t.Run("a foreign disk", func(t *testing.T) { in.foreign(t) })
+	if err := os.Truncate(foreign, 5<<30); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), "mkfs.ext4", "-q", "-F", "-L", "precious", foreign); err != nil {
+		t.Fatal(err)
+	}
+	for says, base := range map[string]string{
+		"/dev/vda has this image already, and nothing was written":                 filepath.Join(workDir, "install", "disk.raw"),
+		"nothing is installed: /dev/vda is not touched: it holds data: ext4 0x438": foreign,
+	} {
+		disk := newDisk(t, base)
+		disk.Serial = "data"
+		before := digestOf(t, disk)
+		node := in.start(t, nil, disk)
+		awaitShown(t, node, bootTimeout, says)
+		node.Close()
+		if after := digestOf(t, disk); after != before {
+			t.Errorf("the disk is %s, and was %s", after, before)
+		}
+	}
 }
 
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
-// foreign starts the bundle beside a disk with somebody else's data, as the selector names it.
-func (in installer) foreign(t *testing.T) {
-	base := filepath.Join(t.TempDir(), "foreign.raw")
-	if err := os.WriteFile(base, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(base, 5<<30); err != nil {
-		t.Fatal(err)
-	}
-	if err := run(t.Context(), "mkfs.ext4", "-q", "-F", "-L", "precious", base); err != nil {
-		t.Fatal(err)
-	}
-	disk := newDisk(t, base)
-	disk.Serial = "data"
-	before := digestOf(t, disk)
-	node := in.start(t, nil, disk)
-	awaitShown(t, node, bootTimeout, "nothing is installed: /dev/vda is not touched: it holds data: ext4")
-	node.Close()
-	if after := digestOf(t, disk); after != before {
-		t.Errorf("the disk is %s, and was %s", after, before)
-	}
-}
