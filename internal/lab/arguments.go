@@ -63,6 +63,12 @@ func (m *Machine) arguments() ([]string, error) {
 		arguments = append(arguments, "-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+code,
 			"-drive", "if=pflash,format=raw,unit=1,file="+escape(variables))
 	}
+	if m.config.HTTPBoot {
+		// It would try PXE first, and has minutes of patience for a server that does not answer.
+		for _, way := range []string{"IPv4PXESupport", "IPv6PXESupport"} {
+			arguments = append(arguments, "-fw_cfg", "name=opt/org.tianocore/"+way+",string=no")
+		}
+	}
 	for i, disk := range append([]*Disk{m.config.Disk}, m.config.Extra...) {
 		if disk == nil {
 			continue

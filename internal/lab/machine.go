@@ -61,6 +61,7 @@ type Config struct {
 	Network         *network.Network // StartNode makes one if there is none
 	Disk            *Disk            // the machine boots from it; nil: over the network, which has to say what (network.SetBoot)
 	BIOS            bool             // firmware without UEFI, whose network card has iPXE in it
+	HTTPBoot        bool             // firmware that starts over the network by HTTP alone
 	Extra           []*Disk          // further disks
 	TPM             *TPM             // nil: the machine has none
 	SecureBoot      *SecureBoot      // nil: the firmware starts anything

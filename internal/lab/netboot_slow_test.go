@@ -55,7 +55,7 @@ func TestBootNetbootHTTP(t *testing.T) {
 			segment.SetBoot(lease, network.Boot{HTTP: fmt.Sprintf("http://%s/%s", network.Host, f.Name)})
 		}
 	}
-	node := start(t, Config{Network: segment, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
+	node := start(t, Config{Network: segment, HTTPBoot: true, UUID: NewUUID(), Extra: []*Disk{emptyData(t)}})
 	document := verdictOf(t, node)
 	if document.Verdict != check.Pass || document.Host.RootHash != m.RootHash {
 		t.Errorf("root hash %s, %v", document.Host.RootHash, &VerdictError{document})
