@@ -153,7 +153,9 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 // FlatNetbootConfig is an auto-generated flat version of NetbootConfig.
 // Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
 type FlatNetbootConfig struct {
-	DataDisk           *string `mapstructure:"data_disk" required:"true" cty:"data_disk" hcl:"data_disk"`
+	DataDisk           *string `mapstructure:"data_disk" cty:"data_disk" hcl:"data_disk"`
+	InstallDisk        *string `mapstructure:"install_disk" cty:"install_disk" hcl:"install_disk"`
+	InstallURL         *string `mapstructure:"install_url" cty:"install_url" hcl:"install_url"`
 	SigningKey         *string `mapstructure:"signing_key" cty:"signing_key" hcl:"signing_key"`
 	SigningCertificate *string `mapstructure:"signing_certificate" cty:"signing_certificate" hcl:"signing_certificate"`
 }
@@ -171,6 +173,8 @@ func (*NetbootConfig) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec
 func (*FlatNetbootConfig) HCL2Spec() map[string]hcldec.Spec {
 	s := map[string]hcldec.Spec{
 		"data_disk":           &hcldec.AttrSpec{Name: "data_disk", Type: cty.String, Required: false},
+		"install_disk":        &hcldec.AttrSpec{Name: "install_disk", Type: cty.String, Required: false},
+		"install_url":         &hcldec.AttrSpec{Name: "install_url", Type: cty.String, Required: false},
 		"signing_key":         &hcldec.AttrSpec{Name: "signing_key", Type: cty.String, Required: false},
 		"signing_certificate": &hcldec.AttrSpec{Name: "signing_certificate", Type: cty.String, Required: false},
 	}
