@@ -356,6 +356,8 @@ func FuzzFromCommandLine(f *testing.F) {
 		if err != nil || again != o || same != hash {
 			t.Errorf("%q is %+v, and its own words are %+v, %v", line, o, again, err)
 		}
-		install.HashTree(hash)
+		if uuid := install.HashTree(hash); len(uuid) != 36 {
+			t.Errorf("%q is no UUID", uuid)
+		}
 	})
 }
