@@ -12,6 +12,9 @@ import (
 	"github.com/strongroom/strongroom/internal/resource"
 )
 
+// installer runs on a machine that is no node yet, and has no gate. A node on which it runs is one with a stranger.
+const installer = "strongroom-install.service"
+
 // A unit that the image carries or that a control wants active may run on the node: forgotten in the list of units,
 // it would close the gate of every node.
 func TestEveryUnitOfTheImageIsAllowed(t *testing.T) {
@@ -45,7 +48,7 @@ func TestEveryUnitOfTheImageIsAllowed(t *testing.T) {
 		}
 		for unit := range active {
 			h := hosttest.New().SetUnits(host.UnitStatus{Name: unit, LoadState: "loaded", ActiveState: "active"})
-			if obs := units.Verify(t.Context(), h, control.StageBoot); control.Worst(obs) != control.Pass {
+			if obs := units.Verify(t.Context(), h, control.StageBoot); (control.Worst(obs) == control.Pass) == (unit == installer) {
 				t.Errorf("%s: %s: %+v", name, unit, obs)
 			}
 		}
