@@ -76,6 +76,10 @@ func firstStart(ctx context.Context) error {
 		},
 		Google: finder.GoogleToken, Azure: finder.AzureToken,
 	}
+	var first func(context.Context) error
+	if id.Snapshot != nil {
+		first = func(ctx context.Context) error { return takeSnapshot(ctx, false) }
+	}
 	return bootstrap.Run(ctx, bootstrap.Options{
 		Identity: id, Server: server, Product: own.server.ID, Certificate: certificate, Token: token,
 		Others: func(ctx context.Context) (initialized []string, err error) {
@@ -96,7 +100,7 @@ func firstStart(ctx context.Context) error {
 		Read: func(ctx context.Context, ref node.Reference) ([]byte, error) {
 			return references.Read(ctx, ref, bootstrap.MaxReference)
 		},
-		Clouds:    clouds,
+		Clouds: clouds, Snapshot: first,
 		Directory: node.BootstrapDirectory, KeyPath: bootstrap.KeyPath, LockPath: cluster.DefaultLockPath,
 		Said: func(line string) { fmt.Println(line) }, Now: time.Now, Limits: bootstrap.DefaultLimits,
 	})

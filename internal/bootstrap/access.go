@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/strongroom/strongroom/internal/cluster"
@@ -17,6 +18,25 @@ var policyFiles embed.FS
 
 // Policies are what the cluster has of them in the end, by the server's names.
 var policyNames = []string{"strongroom-admin", "strongroom-agent", "strongroom-break-glass", "strongroom-provisioner"}
+
+// snapshotPolicy is written where node.hcl has a snapshot block.
+const snapshotPolicy = "strongroom-snapshot"
+
+// allPolicies are those that this cluster has.
+func (r *run) allPolicies() []string {
+	if r.Identity.Snapshot == nil {
+		return policyNames
+	}
+	return append(slices.Clone(policyNames), snapshotPolicy)
+}
+
+// snapshot takes the first one, as a node that has nothing but its certificate: so it also proves that the next ones can be taken.
+func (r *run) snapshot(ctx context.Context) error {
+	if r.Snapshot == nil {
+		return nil
+	}
+	return r.Snapshot(ctx)
+}
 
 // policyOf is the server's name of a policy of node.hcl.
 func policyOf(name string) string { return "strongroom-" + name }
@@ -51,7 +71,7 @@ func (r *run) auth(ctx context.Context) error {
 
 // policies writes the policies and the roles that have them.
 func (r *run) policies(ctx context.Context) error {
-	for _, name := range policyNames {
+	for _, name := range r.allPolicies() {
 		text, err := policyFiles.ReadFile("policies/" + name + ".hcl")
 		if err != nil {
 			return err
@@ -78,6 +98,11 @@ func (r *run) policies(ctx context.Context) error {
 	auth := r.agentAuth()
 	if err := r.role(ctx, auth.Role, r.Identity.CA, r.config.Nodes, "strongroom-agent", "1h", "24h"); err != nil {
 		return err
+	}
+	if s := r.Identity.Snapshot; s != nil {
+		if err := r.role(ctx, s.Role, r.Identity.CA, r.config.Nodes, snapshotPolicy, "5h", "5h"); err != nil {
+			return err
+		}
 	}
 	for _, l := range r.config.Logins {
 		ca := r.Identity.CA

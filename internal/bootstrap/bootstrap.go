@@ -24,12 +24,14 @@ type Options struct {
 	Read        func(context.Context, node.Reference) ([]byte, error)
 	Token       node.Secret // a root token that key holders have generated; usually empty
 	Clouds      Clouds
-	Directory   string // on the data partition
-	KeyPath     string // in memory
-	LockPath    string // of the join
-	Said        func(string)
-	Now         func() time.Time
-	Limits      Limits
+	// Snapshot takes the first one; nil: node.hcl has no snapshot block.
+	Snapshot  func(context.Context) error
+	Directory string // on the data partition
+	KeyPath   string // in memory
+	LockPath  string // of the join
+	Said      func(string)
+	Now       func() time.Time
+	Limits    Limits
 	// Reached is told each point of the way; an error ends the run there, as a crash would. Nil outside tests.
 	Reached func(point string) error
 }
@@ -80,6 +82,7 @@ var steps = []step{
 	{"login", (*run).login},
 	{"autopilot", (*run).autopilot},
 	{"revoke", (*run).revoke},
+	{"snapshot", (*run).snapshot},
 }
 
 // errNothing ends a run that has nothing to do, with the reason.

@@ -21,6 +21,21 @@ func TestAgentPolicyIsTheDocumented(t *testing.T) {
 	}
 }
 
+// So is what takes snapshots.
+func TestSnapshotPolicyIsTheDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/snapshot.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := policyFiles.ReadFile("policies/" + snapshotPolicy + ".hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "```hcl policy\n"+string(policy)+"```") {
+		t.Error("the policy strongroom-snapshot and docs/snapshot.md differ")
+	}
+}
+
 func FuzzProgress(f *testing.F) {
 	f.Add([]byte(`{"node_id":"a","began":"2026-11-22T00:00:00Z","answered":true,"envelopes":[{"what":"share a"}]}`))
 	f.Add([]byte(`{"more":1}`))

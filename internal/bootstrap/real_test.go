@@ -377,6 +377,21 @@ func survivesEachKill(t *testing.T, w *world) {
 	v := w.start(1, w.seal)
 	m := v.machine()
 	secret := &spy{}
+	m.options.Identity.Snapshot = &node.Snapshot{Role: "strongroom-snapshot"}
+	taken := 0
+	m.options.Snapshot = func(ctx context.Context) error {
+		login := func() *node.Auth { return &node.Auth{Method: "cert", Mount: "cert", Role: "strongroom-snapshot"} }
+		source := cluster.NewSource(v.url(), v.name+".nodes.example.net", string(w.ca.PEM), m.options.Certificate, cluster.NewSession(node.Secret{}, login, m.options.Certificate))
+		archive, err := source.Open(ctx)
+		if err != nil {
+			return err
+		}
+		n, err := io.Copy(io.Discard, archive)
+		if n > 1000 {
+			taken++
+		}
+		return errors.Join(err, archive.Close())
+	}
 	points := m.runs("initialize: answered")
 	if len(points) < 20 {
 		t.Errorf("killed at %d points only: %q", len(points), points)
@@ -461,6 +476,9 @@ func survivesEachKill(t *testing.T, w *world) {
 		t.Error("an admin gets in as break-glass")
 	}
 
+	if taken == 0 {
+		t.Error("no snapshot was taken")
+	}
 	// Once more: nothing is done. The node keeps nothing that opens anything.
 	m.options.Reached = func(point string) error { return fmt.Errorf("did something again: %s", point) }
 	if err := Run(t.Context(), m.options); err != nil {

@@ -63,10 +63,13 @@ func (r *run) finish(context.Context) error {
 		Auth: auth.Mount, Login: Login{auth.Role, r.state.Members}, Steps: r.state.Steps,
 		Roles: []Role{{auth.Role, "strongroom-agent", r.config.Nodes}},
 	}
+	if s := r.Identity.Snapshot; s != nil {
+		report.Roles = append(report.Roles, Role{s.Role, snapshotPolicy, r.config.Nodes})
+	}
 	for _, l := range r.config.Logins {
 		report.Roles = append(report.Roles, Role{l.Name, policyOf(l.Policy), l.Names})
 	}
-	for _, name := range policyNames {
+	for _, name := range r.allPolicies() {
 		text, err := policyFiles.ReadFile("policies/" + name + ".hcl")
 		if err != nil {
 			return err
