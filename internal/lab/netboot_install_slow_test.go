@@ -84,13 +84,16 @@ func (l *limited) Write(p []byte) (int, error) {
 	return l.ResponseWriter.Write(p)
 }
 
+// installTimeout is for an emulated machine that decrypts, hashes and reads back 362 MiB on one processor.
+const installTimeout = 20 * time.Minute
+
 // requireDown waits until the machine has restarted, which ends it here.
 func requireDown(t *testing.T, node *Node) {
 	t.Helper()
 	select {
 	case <-node.Done():
-	case <-time.After(bootTimeout):
-		t.Fatalf("it has not restarted within %s: %s", bootTimeout, node.LastLine())
+	case <-time.After(installTimeout):
+		t.Fatalf("it has not restarted within %s: %s", installTimeout, node.LastLine())
 	}
 	t.Logf("it restarted %.0f s after power-on", node.Uptime().Seconds())
 }
