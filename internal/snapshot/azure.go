@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/xml"
@@ -83,18 +82,7 @@ func (a *AzureBlob) Create(ctx context.Context, name string) (Upload, error) {
 }
 
 func (u *azureUpload) Write(p []byte) (int, error) {
-	size, written := cmp.Or(u.a.PartSize, usualPart), len(p)
-	for len(p) > 0 {
-		if len(u.part) == size { // and there is more
-			if err := u.send(); err != nil {
-				return 0, err
-			}
-		}
-		n := min(size-len(u.part), len(p))
-		u.part = append(u.part, p[:n]...)
-		p = p[n:]
-	}
-	return written, nil
+	return inParts(&u.part, u.a.PartSize, p, u.send)
 }
 
 func (u *azureUpload) send() error {
@@ -102,24 +90,25 @@ func (u *azureUpload) send() error {
 		return fmt.Errorf("the archive has more than %d blocks", maxBlocks)
 	}
 	id := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%08d", len(u.blocks)))
-	return u.put(url.Values{"comp": {"block"}, "blockid": {id}}, azureHeader("Content-Type", "application/octet-stream"), u.part, func() {
-		u.blocks, u.part = append(u.blocks, id), u.part[:0]
-	})
+	if err := u.put(url.Values{"comp": {"block"}, "blockid": {id}}, azureHeader("Content-Type", "application/octet-stream"), u.part); err != nil {
+		return err
+	}
+	u.blocks, u.part = append(u.blocks, id), u.part[:0]
+	return nil
 }
 
-func (u *azureUpload) put(query url.Values, header http.Header, body []byte, done func()) error {
+func (u *azureUpload) put(query url.Values, header http.Header, body []byte) error {
 	answer, err := u.a.web().ask(u.ctx, question{method: http.MethodPut, url: u.a.place(u.name, query), header: header, body: body})
 	if err != nil {
 		return err
 	}
-	done()
 	return answer.Body.Close()
 }
 
 // Commit implements [Upload].
 func (u *azureUpload) Commit() error {
 	if len(u.blocks) == 0 {
-		return u.put(nil, azureHeader("Content-Type", "application/octet-stream", "X-Ms-Blob-Type", "BlockBlob"), u.part, func() {})
+		return u.put(nil, azureHeader("Content-Type", "application/octet-stream", "X-Ms-Blob-Type", "BlockBlob"), u.part)
 	}
 	if len(u.part) > 0 {
 		if err := u.send(); err != nil {
@@ -134,7 +123,7 @@ func (u *azureUpload) Commit() error {
 	if err != nil {
 		return err
 	}
-	if err := u.put(url.Values{"comp": {"blocklist"}}, azureHeader("Content-Type", "application/xml", "X-Ms-Blob-Content-Type", "application/octet-stream"), body, func() {}); err != nil {
+	if err := u.put(url.Values{"comp": {"blocklist"}}, azureHeader("Content-Type", "application/xml", "X-Ms-Blob-Content-Type", "application/octet-stream"), body); err != nil {
 		return fmt.Errorf("cannot end the upload: %w", err)
 	}
 	return nil
@@ -145,25 +134,10 @@ func (u *azureUpload) Abort() {}
 
 // List implements [Sink].
 func (a *AzureBlob) List(ctx context.Context) ([]Object, error) {
-	var out []Object
 	query := url.Values{"restype": {"container"}, "comp": {"list"}, "prefix": {a.Prefix}, "delimiter": {"/"}}
-	for range maxPages {
-		answer, err := a.web().ask(ctx, question{method: http.MethodGet, url: a.place("", query), header: azureHeader()})
-		if err != nil {
-			return nil, err
-		}
-		page, err := parseAzureListing(answer.Body, a.Prefix)
-		answer.Body.Close()
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the listing: %w", err)
-		}
-		out = append(out, page.objects...)
-		if page.next == "" {
-			return out, nil
-		}
-		query.Set("marker", page.next)
-	}
-	return nil, fmt.Errorf("there are more than %d pages of objects", maxPages)
+	return everyPage(query, "marker", func() (*http.Response, error) {
+		return a.web().ask(ctx, question{method: http.MethodGet, url: a.place("", query), header: azureHeader()})
+	}, func(r io.Reader) (listing, error) { return parseAzureListing(r, a.Prefix) })
 }
 
 func parseAzureListing(r io.Reader, prefix string) (listing, error) {

@@ -85,18 +85,7 @@ func (g *GCS) Create(ctx context.Context, name string) (Upload, error) {
 }
 
 func (u *gcsUpload) Write(p []byte) (int, error) {
-	size, written := cmp.Or(u.g.PartSize, usualPart), len(p)
-	for len(p) > 0 {
-		if len(u.part) == size { // and there is more
-			if err := u.send(false); err != nil {
-				return 0, err
-			}
-		}
-		n := min(size-len(u.part), len(p))
-		u.part = append(u.part, p[:n]...)
-		p = p[n:]
-	}
-	return written, nil
+	return inParts(&u.part, u.g.PartSize, p, func() error { return u.send(false) })
 }
 
 func (u *gcsUpload) begin() error {
@@ -200,25 +189,10 @@ func (u *gcsUpload) Abort() {
 
 // List implements [Sink].
 func (g *GCS) List(ctx context.Context) ([]Object, error) {
-	var out []Object
 	query := url.Values{"prefix": {g.Prefix}, "delimiter": {"/"}, "fields": {"nextPageToken,items(name,size)"}}
-	for range maxPages {
-		answer, err := g.web().ask(ctx, question{method: http.MethodGet, url: g.place("", "", query)})
-		if err != nil {
-			return nil, err
-		}
-		page, err := parseGoogleListing(answer.Body, g.Prefix)
-		answer.Body.Close()
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the listing: %w", err)
-		}
-		out = append(out, page.objects...)
-		if page.next == "" {
-			return out, nil
-		}
-		query.Set("pageToken", page.next)
-	}
-	return nil, fmt.Errorf("there are more than %d pages of objects", maxPages)
+	return everyPage(query, "pageToken", func() (*http.Response, error) {
+		return g.web().ask(ctx, question{method: http.MethodGet, url: g.place("", "", query)})
+	}, func(r io.Reader) (listing, error) { return parseGoogleListing(r, g.Prefix) })
 }
 
 func parseGoogleListing(r io.Reader, prefix string) (listing, error) {

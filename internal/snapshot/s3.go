@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -178,19 +177,7 @@ func (s *S3) Create(ctx context.Context, name string) (Upload, error) {
 }
 
 func (u *s3Upload) Write(p []byte) (int, error) {
-	size := cmp.Or(u.s.PartSize, usualPart)
-	written := len(p)
-	for len(p) > 0 {
-		if len(u.part) == size { // and there is more
-			if err := u.send(); err != nil {
-				return 0, err
-			}
-		}
-		n := min(size-len(u.part), len(p))
-		u.part = append(u.part, p[:n]...)
-		p = p[n:]
-	}
-	return written, nil
+	return inParts(&u.part, u.s.PartSize, p, u.send)
 }
 
 func (u *s3Upload) header() http.Header {
@@ -307,37 +294,9 @@ func decode(answer *http.Response, into any) error {
 
 // List implements [Sink].
 func (s *S3) List(ctx context.Context) ([]Object, error) {
-	var out []Object
 	query := url.Values{"list-type": {"2"}, "prefix": {s.Prefix}, "delimiter": {"/"}}
-	for range maxPages {
-		answer, err := s.ask(ctx, http.MethodGet, "", query, nil, nil)
-		if err != nil {
-			return nil, err
-		}
-		page, err := parseListing(answer.Body, s.Prefix)
-		answer.Body.Close()
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the listing: %w", err)
-		}
-		out = append(out, page.objects...)
-		if page.next == "" {
-			return out, nil
-		}
-		query.Set("continuation-token", page.next)
-	}
-	return nil, fmt.Errorf("there are more than %d pages of objects", maxPages)
-}
-
-type listing struct {
-	objects []Object
-	next    string
-}
-
-// add takes what lies right below the prefix.
-func (l *listing) add(key string, size int64, prefix string) {
-	if name, ok := strings.CutPrefix(key, prefix); ok && name != "" && !strings.Contains(name, "/") {
-		l.objects = append(l.objects, Object{name, size})
-	}
+	return everyPage(query, "continuation-token", func() (*http.Response, error) { return s.ask(ctx, http.MethodGet, "", query, nil, nil) },
+		func(r io.Reader) (listing, error) { return parseListing(r, s.Prefix) })
 }
 
 func parseListing(r io.Reader, prefix string) (listing, error) {
