@@ -42,7 +42,9 @@ deps: ## install the Debian packages that are missing (as root), or name the com
 .PHONY: build
 build: ## build bin/imagebuild, bin/hostcheck and bin/packer-plugin-strongroom
 	@mkdir -p bin
-	$(GO_BUILD) -o bin/ ./cmd/imagebuild ./cmd/hostcheck
+	$(GO_BUILD) -o bin/ ./cmd/imagebuild
+	@# HTTP/2 costs each run on a node half a MiB; neither Vault nor what scrapes or is asked needs it.
+	$(GO_BUILD) -tags nethttpomithttp2 -o bin/ ./cmd/hostcheck
 	@ln -f bin/imagebuild bin/packer-plugin-strongroom
 
 .PHONY: tools
@@ -68,6 +70,19 @@ image: deps plugin-install ## bake the golden image, boot it, and print what the
 .PHONY: image-proof
 image-proof: ## boot the image in OUTPUT and print what the node reports
 	@bin/imagebuild prove --image '$(OUTPUT)'
+
+##@ Install
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+.PHONY: install
+install: build ## install both programs with manual pages, completion and units, none of them enabled (DESTDIR=, PREFIX=/usr/local)
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install hostcheck imagebuild
+
+.PHONY: packages
+packages: build ## make hostcheck's .deb and .rpm in out/packages, for hosts that were not baked
+	@tools/package out/packages
 
 ##@ Check
 
@@ -105,7 +120,7 @@ test: deps plugin-install lint check-generated ## everything: checks, real bakes
 
 .PHONY: test-slow
 test-slow: deps plugin-install ## make test, and what takes too long for it: the other distribution, memory locked
-	@tools/build packer-gob goreleaser packer-plugin-amazon packer-plugin-googlecompute packer-plugin-vsphere
+	@tools/build otelcol packer-gob goreleaser nfpm packer-plugin-amazon packer-plugin-googlecompute packer-plugin-vsphere
 	STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
 		$(GO) test -tags bake,boot,slow -p 1 -count 1 -timeout 180m ./...
 
