@@ -23,7 +23,7 @@ const recordedNode = "../../cmd/hostcheck/testdata/node-boot.json"
 // turn with it on the same machine: medians, since a shared machine has outliers in one direction.
 func BenchmarkVerify(b *testing.B) {
 	hostcheck := filepath.Join(b.TempDir(), "hostcheck")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", hostcheck, "../../cmd/hostcheck")
+	build := exec.Command("go", "build", "-trimpath", "-tags", "nethttpomithttp2", "-ldflags", "-s -w", "-o", hostcheck, "../../cmd/hostcheck")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)

@@ -4,8 +4,6 @@ package check
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -85,20 +83,30 @@ func Run(ctx context.Context, b *baseline.Baseline, digest string, h host.Host, 
 	}
 	r := &Report{Baseline: digest, Profile: b.Profile, Stage: stage, Started: now().UTC(), Controls: make([]ControlResult, len(b.Controls))}
 	h = &snapshot{Host: h}
-	slots := make(chan struct{}, max(1, orDefault(opts.Parallel, 4)))
+	next := make(chan int)
 	var wg sync.WaitGroup
-	for i, c := range b.Controls {
-		slots <- struct{}{} // here, for a goroutine of each control that waits would be a stack of each
+	for range max(1, orDefault(opts.Parallel, 4)) {
 		wg.Go(func() {
-			defer func() { <-slots }()
-			cctx, cancel := context.WithTimeout(ctx, orDefault(opts.Timeout, 20*time.Second))
-			defer cancel()
-			obs := judge(cctx, b, c, h, stage)
-			waiver := b.Waiver(c.ID)
-			waive(obs, waiver, r.Started)
-			r.Controls[i] = ControlResult{Control: c, Outcome: control.Worst(obs), Observations: obs, Waiver: waiver}
+			w := newWorker(b, h, stage)
+			defer func() { w.end() }()
+			for i := range next {
+				c := b.Controls[i]
+				cctx, cancel := context.WithTimeout(ctx, orDefault(opts.Timeout, 20*time.Second))
+				obs, ok := w.judge(cctx, c)
+				if !ok {
+					w = newWorker(b, h, stage)
+				}
+				cancel()
+				waiver := b.Waiver(c.ID)
+				waive(obs, waiver, r.Started)
+				r.Controls[i] = ControlResult{Control: c, Outcome: control.Worst(obs), Observations: obs, Waiver: waiver}
+			}
 		})
 	}
+	for i := range b.Controls {
+		next <- i
+	}
+	close(next)
 	wg.Wait()
 	r.Guide = coverage(b.Guide, r.Controls)
 	r.GuideSource = control.Guide{Name: b.Guide.Name, Revision: b.Guide.Revision, URL: b.Guide.URL}
@@ -110,7 +118,11 @@ func Run(ctx context.Context, b *baseline.Baseline, digest string, h host.Host, 
 
 // One judges one control alone, and asks the host nothing that this control does not look at.
 func One(ctx context.Context, b *baseline.Baseline, c control.Control, h host.Host, stage control.Stage) ControlResult {
-	obs := judge(ctx, b, c, &snapshot{Host: h}, stage)
+	w := newWorker(b, &snapshot{Host: h}, stage)
+	obs, ok := w.judge(ctx, c)
+	if ok {
+		w.end()
+	}
 	return ControlResult{Control: c, Outcome: control.Worst(obs), Observations: obs}
 }
 
@@ -135,36 +147,6 @@ func verdict(results []ControlResult) Verdict {
 		}
 	}
 	return v
-}
-
-// judge runs one control in its own goroutine, so that a check which hangs in a system call
-// costs its time-out and not the boot.
-func judge(ctx context.Context, b *baseline.Baseline, c control.Control, h host.Host, stage control.Stage) []control.Observation {
-	done := make(chan []control.Observation, 1)
-	go func() {
-		var obs []control.Observation
-		defer func() {
-			if p := recover(); p != nil {
-				obs = append(obs, unknown(c, fmt.Errorf("panic: %v\n%s", p, debug.Stack())))
-			}
-			done <- obs
-		}()
-		for _, res := range c.Resources {
-			obs = append(obs, compareFragments(b, res, h)...)
-			if stage < c.Stage {
-				obs = append(obs, res.Verify(ctx, h, control.StageImage)...)
-				obs = append(obs, pending(res, c.Stage))
-				continue
-			}
-			obs = append(obs, res.Verify(ctx, h, stage)...)
-		}
-	}()
-	select {
-	case obs := <-done:
-		return obs
-	case <-ctx.Done():
-		return []control.Observation{unknown(c, fmt.Errorf("gave up: %w", ctx.Err()))}
-	}
 }
 
 func unknown(c control.Control, err error) control.Observation {

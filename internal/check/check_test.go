@@ -578,9 +578,14 @@ func TestPanicAndHangAreUnknown(t *testing.T) {
 			b := checktest.Compile(t, checktest.Profile())
 			b.Controls[0].Resources = []control.Resource{broken{b.Controls[0].Resources[0], verify}}
 			b.Controls[0].Severity = control.Must
-			r := check.Run(t.Context(), b, "digest", checktest.Node(t, b), control.StageBoot, check.Options{Timeout: 50 * time.Millisecond})
+			r := check.Run(t.Context(), b, "digest", checktest.Node(t, b), control.StageBoot, check.Options{Parallel: 1, Timeout: time.Second})
 			if r.Controls[0].Outcome != control.Unknown || r.Verdict != check.Unknown {
 				t.Errorf("outcome %s, verdict %s; want unknown", r.Controls[0].Outcome, r.Verdict)
+			}
+			for _, c := range r.Controls[1:] {
+				if c.Outcome == control.Unknown {
+					t.Errorf("%s was to be judged after it: %v", c.Control.ID, c.Observations)
+				}
 			}
 		})
 	}

@@ -21,7 +21,7 @@ type Executable struct {
 	OnDisk  bool   `json:"on_disk"` // the host's file at Path is this very file: the same inode of the same device
 }
 
-// Digests remembers the digests of files, so that an agent which looks every half minute reads a large
+// Digests remembers the digests of files, so that an agent which looks every ten seconds reads a large
 // program once. A file is known again by what changes whenever its bytes do: device, inode, size, and the times of
 // its last change of content and of inode. The zero value is ready for use.
 type Digests struct {

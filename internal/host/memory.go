@@ -6,7 +6,7 @@ import (
 )
 
 // Memory keeps answers that cost the server something, from one run of the checks to the next: an agent that
-// looks every half minute would fill the server's log with refused handshakes and its audit log with questions. Only
+// looks every ten seconds would fill the server's log with refused handshakes and its audit log with questions. Only
 // answers are kept, and not for longer than MemoryTime; what could not be asked is asked again. The zero value is usable.
 type Memory struct {
 	mu      sync.Mutex

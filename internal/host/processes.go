@@ -264,7 +264,7 @@ func environmentSecrets(environ []byte) []string {
 }
 
 // holdsToken is the expression vaultToken written out: it looks at each dot and reads no other byte twice. Most
-// of what it is given holds no token, every half minute again.
+// of what it is given holds no token, every ten seconds again.
 func holdsToken(b []byte) bool {
 	for from := 0; ; {
 		dot := bytes.IndexByte(b[from:], '.')

@@ -60,6 +60,7 @@ var busTexts = []struct {
 	{"SystemCallFilter", "~@unheard-of", nil, []string{"futex read"}},
 	{"SystemCallFilter", "~", nil, []string{"futex read", ""}},
 	{"SystemCallFilter", "read futex", nil, []string{"futex read"}},
+	{"LogRateLimitBurst", "100000000", []string{"100000000"}, []string{"10000", "0", ""}},
 	{"IPAddressDeny", "any", []string{"0.0.0.0/0 ::/0", "::/0 0.0.0.0/0"}, []string{"0.0.0.0/0", "::/0", "10.0.0.0/8", ""}},
 
 	// Booleans, in every spelling of unit files.

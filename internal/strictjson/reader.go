@@ -113,6 +113,39 @@ func (r *Reader) Strings() ([]string, error) {
 	return out, err
 }
 
+// StringMap reads an object of strings, of any number of members. A name that comes twice is an error. null is no map.
+func (r *Reader) StringMap() (map[string]string, error) {
+	r.space()
+	if rest := r.raw[r.at:]; bytes.HasPrefix(rest, []byte("null")) {
+		_, err := r.Raw()
+		return nil, err
+	}
+	ahead := *r
+	object, err := ahead.Raw()
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]string, bytes.Count(object, []byte(`":`)))
+	if err := r.open('{', "an object"); err != nil {
+		return nil, err
+	}
+	for first := true; ; first = false {
+		if done, err := r.next(first, '}'); done || err != nil {
+			return out, err
+		}
+		name, err := r.name()
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := out[name]; twice {
+			return nil, fmt.Errorf("json: field %q comes twice", name)
+		}
+		if out[name], err = r.String(); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+}
+
 // Raw reads a value of any kind and gives the bytes of the document that it is written with.
 func (r *Reader) Raw() ([]byte, error) {
 	r.space()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -198,4 +199,36 @@ func FuzzReader(f *testing.F) {
 			t.Errorf("%q: %q %v, %q %v, and encoding/json says %q", raw, s, err, b, bytesErr, want)
 		}
 	})
+}
+
+// FuzzStringMap: what is accepted is what encoding/json reads from the same bytes.
+func FuzzStringMap(f *testing.F) {
+	for _, seed := range []string{`{}`, ` {"a": "b", "c\n": "\":"}`, ` null`, `nul`, `{"a": "1", "a": "2"}`, `{"a": null}`, `{"a": 1}`, `{"a": "b",}`, `{"a" "b"}`, `["a"]`, `{"a`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		r := strictjson.NewReader(raw)
+		got, err := r.StringMap()
+		if err == nil {
+			err = r.End()
+		}
+		if err != nil {
+			return
+		}
+		var want map[string]string
+		if err := json.Unmarshal(raw, &want); err != nil || !maps.Equal(got, want) || (got == nil) != (want == nil) {
+			t.Errorf("%q: %v, and encoding/json says %v, %v", raw, got, want, err)
+		}
+	})
+}
+
+func TestStringMapIsStrict(t *testing.T) {
+	for _, text := range []string{`{"a": "1", "a": "2"}`, `{"a": null}`, `{"a": 1}`, `[]`, `"a"`, ``, `{"a": "b"`} {
+		if got, err := strictjson.NewReader([]byte(text)).StringMap(); err == nil {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	if got, err := strictjson.NewReader([]byte(`{"a": "b", "c": "\n"}`)).StringMap(); err != nil || !maps.Equal(got, map[string]string{"a": "b", "c": "\n"}) {
+		t.Error(got, err)
+	}
 }

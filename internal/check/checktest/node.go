@@ -53,6 +53,10 @@ func Profiles() map[string]control.Profile {
 						p.Parameters = map[string]string{"memory_lock": "on"}
 						out[name+" memory_lock=on"] = p
 					}
+					if server == "vault" && layout == "sealed" && distribution == "debian/trixie" && platform == "vm" {
+						p.Parameters = map[string]string{"log_shipping": "journal-upload"}
+						out[name+" log_shipping=journal-upload"] = p
+					}
 					if layout == "sealed" && distribution == "debian/trixie" && platform == "metal" {
 						p.Parameters = map[string]string{"data_encryption": "tpm"}
 						out[name+" data_encryption=tpm"] = p
