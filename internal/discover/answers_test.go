@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"testing"
 	"unicode"
+
+	"github.com/strongroom/strongroom/internal/cloudapi"
 )
 
 // What a cloud answers may be anything.
@@ -32,7 +34,7 @@ func judgeMachines(t *testing.T, machines []machine) {
 
 func judgeRefusal(t *testing.T, code, said string) {
 	t.Helper()
-	for _, text := range []string{words(code), words(said)} {
+	for _, text := range []string{cloudapi.OneLine(code), cloudapi.OneLine(said)} {
 		for _, r := range text {
 			if r == '\n' || !unicode.IsPrint(r) {
 				t.Errorf("%q", text)

@@ -10,8 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/strongroom/strongroom/internal/cloudapi"
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/serverapi"
 )
@@ -39,22 +39,6 @@ func (f *Finder) newAPI() api {
 	return api{client}
 }
 
-// refused is an answer other than 200: what the cloud says, in its own code and words where it has any.
-type refused struct {
-	status     int
-	code, said string
-}
-
-func (r *refused) Error() string {
-	text := fmt.Sprintf("HTTP status %d", r.status)
-	for _, more := range []string{r.code, r.said} {
-		if more != "" {
-			text += ": " + more
-		}
-	}
-	return text
-}
-
 // ask sends one request and has the answer read, as it comes in. explain finds code and words in a refusal.
 func (a api) ask(request *http.Request, read func(io.Reader) error, explain func([]byte) (code, said string)) error {
 	request.Header.Set("User-Agent", userAgent)
@@ -74,21 +58,12 @@ func (a api) ask(request *http.Request, read func(io.Reader) error, explain func
 		// A redirect is one too: where the list is, the cloud has documented.
 		body, _ := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
 		code, said := explain(body)
-		return &refused{answer.StatusCode, words(code), words(said)}
+		return &cloudapi.Refused{Status: answer.StatusCode, Code: cloudapi.OneLine(code), Said: cloudapi.OneLine(said)}
 	}
 	if err := read(http.MaxBytesReader(nil, answer.Body, maxPage)); err != nil {
 		return fmt.Errorf("cannot read the answer: %w", err)
 	}
 	return nil
-}
-
-// words are a server's, on one line and not too many.
-func words(text string) string {
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	if runes := []rune(text); len(runes) > 200 {
-		return string(runes[:200]) + "…"
-	}
-	return text
 }
 
 // about asks the metadata service for a document that must be there. absent says what it means when it is not.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/cloudapi"
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/sigv4"
 )
@@ -179,16 +180,16 @@ func ec2Refusal(body []byte) (code, said string) {
 }
 
 func awsHint(err error) error {
-	var r *refused
+	var r *cloudapi.Refused
 	if !errors.As(err, &r) {
 		return err
 	}
 	switch {
-	case r.code == "UnauthorizedOperation", r.code == "AccessDenied":
+	case r.Code == "UnauthorizedOperation", r.Code == "AccessDenied":
 		return node.Hinted(err, "the role of this instance needs the permission ec2:DescribeInstances")
-	case r.status == http.StatusUnauthorized, r.code == "SignatureDoesNotMatch", r.code == "RequestExpired", r.code == "InvalidClientTokenId":
+	case r.Status == http.StatusUnauthorized, r.Code == "SignatureDoesNotMatch", r.Code == "RequestExpired", r.Code == "InvalidClientTokenId":
 		return node.Hinted(err, "is this node's clock right, and is the region the role's?")
-	case r.status == http.StatusTooManyRequests, r.status >= 500: // RequestLimitExceeded is 503
+	case r.Status == http.StatusTooManyRequests, r.Status >= 500: // RequestLimitExceeded is 503
 		return node.Hinted(err, "it is asked again")
 	}
 	return err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/strongroom/strongroom/internal/cloudapi"
 	"github.com/strongroom/strongroom/internal/node"
 )
 
@@ -212,16 +213,16 @@ func azureRefusal(body []byte) (code, said string) {
 }
 
 func azureHint(err error, permission string) error {
-	var r *refused
+	var r *cloudapi.Refused
 	if !errors.As(err, &r) {
 		return err
 	}
 	switch {
-	case r.status == http.StatusTooManyRequests, r.status >= 500:
+	case r.Status == http.StatusTooManyRequests, r.Status >= 500:
 		return node.Hinted(err, "it is asked again")
-	case r.status == http.StatusForbidden, r.status == http.StatusUnauthorized:
+	case r.Status == http.StatusForbidden, r.Status == http.StatusUnauthorized:
 		return node.Hinted(err, "the managed identity needs the permission "+permission)
-	case r.status == http.StatusNotFound:
+	case r.Status == http.StatusNotFound:
 		return node.Hinted(err, "are subscription_id, resource_group and vm_scale_set right? A scale set must be a uniform one")
 	}
 	return err

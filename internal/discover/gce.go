@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/strongroom/strongroom/internal/cloudapi"
 	"github.com/strongroom/strongroom/internal/node"
 )
 
@@ -151,18 +152,18 @@ func gceRefusal(body []byte) (code, said string) {
 }
 
 func gceHint(err error) error {
-	var r *refused
+	var r *cloudapi.Refused
 	if !errors.As(err, &r) {
 		return err
 	}
 	switch {
-	case r.code == "accessNotConfigured", r.code == "SERVICE_DISABLED":
+	case r.Code == "accessNotConfigured", r.Code == "SERVICE_DISABLED":
 		return node.Hinted(err, "turn on the Compute Engine API in the project")
-	case r.code == "rateLimitExceeded", r.status == http.StatusTooManyRequests, r.status >= 500:
+	case r.Code == "rateLimitExceeded", r.Status == http.StatusTooManyRequests, r.Status >= 500:
 		return node.Hinted(err, "it is asked again")
-	case r.status == http.StatusForbidden, r.status == http.StatusUnauthorized:
+	case r.Status == http.StatusForbidden, r.Status == http.StatusUnauthorized:
 		return node.Hinted(err, "the instance's service account needs the permission compute.instances.list, and the instance the access scope compute-ro or cloud-platform")
-	case r.status == http.StatusNotFound:
+	case r.Status == http.StatusNotFound:
 		return node.Hinted(err, "is project_name right?")
 	}
 	return err

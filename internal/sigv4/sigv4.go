@@ -22,6 +22,15 @@ type Keys struct {
 	Secret, Token node.Secret
 }
 
+// Endpoint is where a service of a region is asked, without a slash at its end.
+func Endpoint(service, region string) string {
+	endpoint := "https://" + service + "." + region + ".amazonaws.com"
+	if strings.HasPrefix(region, "cn-") {
+		endpoint += ".cn"
+	}
+	return endpoint
+}
+
 // Sign puts a signature of version 4 on a request: every header that is there is signed, and the host, the path and the query. digest
 // is that of the body, in hexadecimal. docs.aws.amazon.com, IAM user guide, "Create a signed AWS API request"; the path is
 // encoded once, as S3 wants it, and for the path / this is the same everywhere. The tests hold it against AWS's published vectors and

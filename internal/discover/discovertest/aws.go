@@ -103,7 +103,7 @@ func (a *AWS) API() http.Handler {
 		a.asked++
 		a.mu.Unlock()
 		body, _ := io.ReadAll(r.Body)
-		if code := a.authenticate(r, body); code != "" {
+		if code := a.Authenticate(r, body, "ec2"); code != "" {
 			EC2Refusal(w, http.StatusUnauthorized, code)
 			return
 		}
@@ -127,8 +127,8 @@ func (a *AWS) API() http.Handler {
 	})
 }
 
-// authenticate recomputes the signature with AWS's own library.
-func (a *AWS) authenticate(r *http.Request, body []byte) (code string) {
+// Authenticate recomputes the signature for a service with AWS's own library.
+func (a *AWS) Authenticate(r *http.Request, body []byte, service string) (code string) {
 	at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
 	_, signed, _ := strings.Cut(r.Header.Get("Authorization"), "SignedHeaders=")
 	signed, _, _ = strings.Cut(signed, ",")
@@ -149,7 +149,7 @@ func (a *AWS) authenticate(r *http.Request, body []byte) (code string) {
 	}
 	sum := sha256.Sum256(body)
 	keys := aws.Credentials{AccessKeyID: awsID, SecretAccessKey: AWSSecret, SessionToken: AWSToken}
-	if err := v4.NewSigner().SignHTTP(context.Background(), keys, again, hex.EncodeToString(sum[:]), "ec2", a.Region, at); err != nil {
+	if err := v4.NewSigner().SignHTTP(context.Background(), keys, again, hex.EncodeToString(sum[:]), service, a.Region, at); err != nil {
 		return "AuthFailure"
 	}
 	if again.Header.Get("Authorization") != r.Header.Get("Authorization") {
