@@ -16,6 +16,11 @@ import (
 //go:embed policies/*.hcl
 var policyFiles embed.FS
 
+// AgentPolicy is what the agents may, as docs/node.md has it: it is generated from there.
+//
+//go:embed policies/strongroom-agent.hcl
+var AgentPolicy string
+
 // Policies are what the cluster has of them in the end, by the server's names.
 var policyNames = []string{"strongroom-admin", "strongroom-agent", "strongroom-break-glass", "strongroom-provisioner"}
 

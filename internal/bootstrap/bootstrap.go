@@ -26,9 +26,10 @@ type Options struct {
 	Clouds      Clouds
 	// Snapshot takes the first one; nil: node.hcl has no snapshot block.
 	Snapshot  func(context.Context) error
-	Directory string // on the data partition
-	KeyPath   string // in memory
-	LockPath  string // of the join
+	Directory string    // on the data partition
+	KeyPath   string    // in memory
+	LockPath  string    // of the join
+	LockStore LockStore // in which the candidates find out who initialises; nil: node.hcl has no such block
 	Said      func(string)
 	Now       func() time.Time
 	Limits    Limits
@@ -81,6 +82,7 @@ var steps = []step{
 	{"provisioner", (*run).provisioner},
 	{"login", (*run).login},
 	{"autopilot", (*run).autopilot},
+	{"turns", (*run).turns},
 	{"revoke", (*run).revoke},
 	{"snapshot", (*run).snapshot},
 }
@@ -164,12 +166,17 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func until(ctx context.Context, limit, pace time.Duration, ask func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	var last error
 	for {
 		err := ask(limited)
 		var nothing errNothing
 		if err == nil || errors.As(err, &nothing) {
 			return err
 		}
+		if limited.Err() != nil && last != nil {
+			err = last // what was in the way, rather than that the last question was cut short
+		}
+		last = err
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -13,12 +13,12 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,11 +27,15 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	"github.com/hashicorp/vault/api"
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/strongroom/strongroom/internal/cluster"
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/node/nodetest"
+	"github.com/strongroom/strongroom/internal/sigv4"
+	"github.com/strongroom/strongroom/internal/snapshot"
 )
 
 // world is real Vaults on loopback whose seal is another one. That one also has the KV engine that shares are delivered to.
@@ -42,24 +46,7 @@ type world struct {
 	other *vault // holds the seal's key, and is a sink
 	// product and binary are of the server that is started.
 	product, binary string
-	log             *logBuffer
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log             *nodetest.Log
 }
 
 type vault struct {
@@ -76,7 +63,7 @@ func newWorld(t *testing.T, product, variable string) *world {
 	if binary == "" {
 		t.Skipf("SKIPPED, NOTHING WAS PROVEN: %s is not set", variable)
 	}
-	w := &world{t: t, ca: nodetest.NewCA(t, nodetest.Today()), log: &logBuffer{}, product: product, binary: binary}
+	w := &world{t: t, ca: nodetest.NewCA(t, nodetest.Today()), log: &nodetest.Log{}, product: product, binary: binary}
 	w.other = w.start(otherNumber, "")
 	made, err := w.other.client("").Sys().Init(&api.InitRequest{SecretShares: 1, SecretThreshold: 1})
 	if err != nil {
@@ -89,6 +76,9 @@ func newWorld(t *testing.T, product, variable string) *world {
 	c := w.other.client(made.RootToken)
 	w.eventually("the seal has its key", func() error { return c.Sys().Mount("transit", &api.MountInput{Type: "transit"}) })
 	if _, err := c.Logical().Write("transit/keys/unseal", map[string]any{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Logical().Write("transit/keys/shares", map[string]any{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Sys().Mount("secret", &api.MountInput{Type: "kv-v2"}); err != nil {
@@ -240,7 +230,7 @@ func (w *world) device(v *vault, kind string) map[string]string {
 	return map[string]string{"address": v.audit, "socket_type": "tcp"}
 }
 
-// machine has three holders with age, whose shares go to a file, a file and the other Vault; the provisioner's token goes to a file.
+// machine has three holders with age, whose shares go to a file, a file that the other Vault encrypts, and that Vault's KV engine; the provisioner's token goes to a file.
 func (v *vault) machine() *machine {
 	t := v.w.t
 	m := &machine{v: v, root: t.TempDir(), tokens: map[node.Reference]string{"credential:strongroom.bootstrap.sink-1": v.w.other.token}}
@@ -256,6 +246,8 @@ func (v *vault) machine() *machine {
 		}
 		sink := node.BootstrapSink{Type: "file", Options: map[string]string{"path": filepath.Join(dir, "share.json")}}
 		switch name {
+		case "bob":
+			sink = node.BootstrapSink{Type: "transit", Options: map[string]string{"address": v.w.other.url(), "mount": "transit", "key": "shares", "path": filepath.Join(dir, "share.json")}, Token: "credential:strongroom.bootstrap.sink-1"}
 		case "carol":
 			sink = node.BootstrapSink{Type: "vault", Options: map[string]string{"address": v.w.other.url(), "mount": "secret", "path": "strongroom/" + v.name + "/carol"}, Token: "credential:strongroom.bootstrap.sink-1"}
 		case "provisioner":
@@ -340,6 +332,17 @@ func (m *machine) volume(name string) []byte {
 	if err != nil {
 		m.v.w.t.Fatal(err)
 	}
+	if name != "bob" {
+		return b
+	}
+	other := m.v.w.other
+	opened, err := other.client(other.token).Logical().Write("transit/decrypt/shares", map[string]any{"ciphertext": string(b)})
+	if err != nil {
+		m.v.w.t.Fatal(err)
+	}
+	if b, err = base64.StdEncoding.DecodeString(opened.Data["plaintext"].(string)); err != nil {
+		m.v.w.t.Fatal(err)
+	}
 	return b
 }
 
@@ -363,7 +366,7 @@ func allOf(t *testing.T, w *world) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inner := *w
-			inner.t, inner.log = t, &logBuffer{}
+			inner.t, inner.log = t, &nodetest.Log{}
 			inner.other = &vault{}
 			*inner.other = *w.other
 			inner.other.w = &inner
@@ -614,6 +617,9 @@ func nothingIsInitialised(t *testing.T, w *world) {
 		"a sink cannot be reached": {func(m *machine) {
 			m.options.Identity.Bootstrap.Shares[2].Sink.Options["address"] = "https://127.0.1.2:1"
 		}, "connection refused", false},
+		"a key that is not there": {func(m *machine) {
+			m.options.Identity.Bootstrap.Shares[1].Sink.Options["mount"] = "none"
+		}, "no handler for route", false},
 		"a volume is not there": {func(m *machine) {
 			if err := os.RemoveAll(filepath.Join(m.root, "volumes", "bob")); err != nil {
 				t.Fatal(err)
@@ -631,7 +637,13 @@ func nothingIsInitialised(t *testing.T, w *world) {
 				t.Fatal(err)
 			}
 		}, "another node", true},
-		"neither flag nor lock": {func(m *machine) { m.options.Identity.Bootstrap.Here = false }, "neither here nor lock", true},
+		"neither flag nor lock": {func(m *machine) { m.options.Identity.Bootstrap.Here = false }, "none of here, lock and lock_store", true},
+		"another has the lock in the store": {func(m *machine) {
+			m.options.Identity.Bootstrap.Here, m.options.LockStore = false, &memory{content: []byte("n7")}
+		}, "another node", true},
+		"a store without conditions": {func(m *machine) {
+			m.options.Identity.Bootstrap.Here, m.options.LockStore = false, &memory{lax: true}
+		}, "it is no lock", false},
 		"no PGP key": {func(m *machine) {
 			for i := range m.options.Identity.Bootstrap.Shares {
 				m.options.Identity.Bootstrap.Shares[i].Age = ""
@@ -756,11 +768,33 @@ func (m *machine) progress() *progress {
 
 // Two nodes with the same block start at once: one initialises, the other one does nothing.
 func onlyOneInitialises(t *testing.T, w *world) {
-	machines := []*machine{w.start(6, w.seal).machine(), w.start(7, w.seal).machine()}
 	shared := t.TempDir()
+	race(t, w, 6, func(m *machine) { m.options.Identity.Bootstrap.Lock = shared })
+	race(t, w, 16, bucketFor(t))
+}
+
+// bucketFor gives each of them a client of its own at one server that speaks S3.
+func bucketFor(t *testing.T) func(*machine) {
+	backend := s3mem.New()
+	if err := backend.CreateBucket("start"); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(gofakes3.New(backend).Server())
+	t.Cleanup(server.Close)
+	return func(m *machine) {
+		m.options.LockStore = &snapshot.S3{HTTP: &http.Client{}, Endpoint: server.URL, PathStyle: true, Bucket: "start", Prefix: "prod/", Region: "eu-central-1",
+			Keys: func(context.Context) (sigv4.Keys, error) {
+				return sigv4.Keys{ID: "AKID", Secret: node.NewSecret([]byte("secret"))}, nil
+			}}
+	}
+}
+
+func race(t *testing.T, w *world, number int, into func(*machine)) {
+	machines := []*machine{w.start(number, w.seal).machine(), w.start(number+1, w.seal).machine()}
 	errs := make(chan error)
 	for _, m := range machines {
-		m.options.Identity.Bootstrap.Here, m.options.Identity.Bootstrap.Lock = false, shared
+		m.options.Identity.Bootstrap.Here = false
+		into(m)
 		go func() { errs <- Run(t.Context(), m.options) }()
 	}
 	for range machines {
@@ -795,7 +829,7 @@ func keyHoldersUnseal(t *testing.T, w *world) {
 		m.options.Identity.Bootstrap.Shares[i].Age, m.options.Identity.Bootstrap.Shares[i].PGP = "", public
 		holders = append(holders, holder)
 	}
-	m.options.Limits.Active = 300 * time.Millisecond
+	m.options.Limits.Active = time.Second
 	if err := Run(t.Context(), m.options); err == nil || !strings.Contains(err.Error(), "waits for its key holders") {
 		t.Fatalf("got %v", err)
 	}

@@ -36,6 +36,8 @@ func (r *run) open(ctx context.Context, s node.BootstrapSink) (Sink, error) {
 		return file(s.Options["path"]), nil
 	case "vault":
 		return r.openVault(ctx, s)
+	case "transit":
+		return r.openTransit(ctx, s)
 	case "aws_secrets_manager":
 		return &aws{r.Clouds, s.Options["region"], s.Options["name"]}, nil
 	case "gcp_secret_manager":

@@ -8,6 +8,9 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/strongroom/strongroom/internal/cloudapi"
+	"github.com/strongroom/strongroom/internal/sigv4"
 )
 
 // aws is a secret of AWS Secrets Manager. The wire: its API reference, version 2017-10-17, in AWS's JSON 1.1; the tests hold it against
@@ -20,11 +23,7 @@ type aws struct {
 const mayAWS = "secretsmanager:CreateSecret, GetSecretValue and PutSecretValue"
 
 func (a *aws) ask(ctx context.Context, action string, in, out any) error {
-	host := "https://secretsmanager." + a.region + ".amazonaws.com"
-	if strings.HasPrefix(a.region, "cn-") {
-		host += ".cn"
-	}
-	err := a.clouds.ask(ctx, http.MethodPost, host+"/", in, out, func(r *http.Request, body []byte) error {
+	err := a.clouds.ask(ctx, http.MethodPost, sigv4.Endpoint("secretsmanager", a.region)+"/", in, out, func(ctx context.Context, r *http.Request, body []byte) error {
 		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 		r.Header.Set("X-Amz-Target", "secretsmanager."+action)
 		return a.clouds.AWS(ctx, r, body, a.region, "secretsmanager")
@@ -43,7 +42,7 @@ func (a *aws) Read(ctx context.Context) (Content, error) {
 	var answer struct{ SecretString, VersionId string } //nolint:revive // The service's spelling.
 	err := a.ask(ctx, "GetSecretValue", map[string]string{"SecretId": a.name}, &answer)
 	switch {
-	case code(err) == "ResourceNotFoundException":
+	case cloudapi.Code(err) == "ResourceNotFoundException":
 		return Content{}, nil
 	case err != nil:
 		return Content{}, err
@@ -61,7 +60,7 @@ func (a *aws) Write(ctx context.Context, content []byte, over Content) error {
 	}
 	request["Name"], request["Description"] = a.name, "Strongroom: encrypted to one person"
 	err := a.ask(ctx, "CreateSecret", request, nil)
-	if code(err) == "ResourceExistsException" {
+	if cloudapi.Code(err) == "ResourceExistsException" {
 		return errors.New("a secret of this name is there already")
 	}
 	return err

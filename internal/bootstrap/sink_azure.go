@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+
+	"github.com/strongroom/strongroom/internal/cloudapi"
+	"github.com/strongroom/strongroom/internal/node"
 )
 
 // azure is a secret of Azure Key Vault, in the public cloud. The wire: its REST reference, "Get Secret" and "Set Secret"; the tests hold it against
@@ -21,15 +24,13 @@ const (
 )
 
 func (a *azure) ask(ctx context.Context, method string, in, out any) error {
-	token, err := a.clouds.Azure(ctx, azureResource, "")
-	if err != nil {
-		return err
-	}
 	address := "https://" + a.vault + ".vault.azure.net/secrets/" + url.PathEscape(a.name) + azureVersion
 	if method == http.MethodGet {
 		address = "https://" + a.vault + ".vault.azure.net/secrets/" + url.PathEscape(a.name) + "/" + azureVersion
 	}
-	err = a.clouds.ask(ctx, method, address, in, out, bearer(token), func(b []byte) (code, said string) {
+	err := a.clouds.ask(ctx, method, address, in, out, cloudapi.Bearer(func(ctx context.Context) (node.Secret, error) {
+		return a.clouds.Azure(ctx, azureResource, "")
+	}), func(b []byte) (code, said string) {
 		var answer struct {
 			Error struct{ Code, Message string }
 		}
@@ -43,7 +44,7 @@ func (a *azure) Read(ctx context.Context) (Content, error) {
 	var answer struct{ Value, ID string }
 	err := a.ask(ctx, http.MethodGet, nil, &answer)
 	switch {
-	case code(err) == "SecretNotFound":
+	case cloudapi.Code(err) == "SecretNotFound":
 		return Content{}, nil
 	case err != nil:
 		return Content{}, err

@@ -9,6 +9,8 @@ import (
 	"hash/crc32"
 	"net/http"
 	"net/url"
+
+	"github.com/strongroom/strongroom/internal/cloudapi"
 )
 
 // google is a secret of Google Secret Manager. The wire: its REST reference, v1; the tests hold it against google.golang.org/api/secretmanager/v1.
@@ -23,11 +25,7 @@ const (
 )
 
 func (g *google) ask(ctx context.Context, method, path string, in, out any) error {
-	token, err := g.clouds.Google(ctx)
-	if err != nil {
-		return err
-	}
-	err = g.clouds.ask(ctx, method, googleHost+path, in, out, bearer(token), func(b []byte) (code, said string) {
+	err := g.clouds.ask(ctx, method, googleHost+path, in, out, cloudapi.Bearer(g.clouds.Google), func(b []byte) (code, said string) {
 		var answer struct {
 			Error struct{ Status, Message string }
 		}
@@ -54,7 +52,7 @@ func (g *google) Read(ctx context.Context) (Content, error) {
 	}
 	err := g.ask(ctx, http.MethodGet, g.secret()+"/versions/latest:access", nil, &answer)
 	switch {
-	case code(err) == "NOT_FOUND":
+	case cloudapi.Code(err) == "NOT_FOUND":
 		return Content{}, nil
 	case err != nil:
 		return Content{}, err
@@ -68,7 +66,7 @@ func (g *google) Write(ctx context.Context, content []byte, over Content) error 
 	if over.Version == "" {
 		err := g.ask(ctx, http.MethodPost, g.parent()+"?secretId="+url.QueryEscape(g.name), map[string]any{"replication": map[string]any{"automatic": map[string]any{}}}, nil)
 		// One without a version is what an earlier run has left.
-		if err != nil && code(err) != "ALREADY_EXISTS" {
+		if err != nil && cloudapi.Code(err) != "ALREADY_EXISTS" {
 			return err
 		}
 	}

@@ -24,8 +24,12 @@ type fake struct {
 	answers map[string]any // path below /v1/ → body; an int is a status, a string a refusal
 	asked   []string
 	tokens  map[string]string // path → the token that came last
+	after   map[string]func() // path → what it changes
 	url     string
 }
+
+// refusal is one in a row of answers.
+type refusal string
 
 func newFake(t *testing.T, ca *nodetest.CA, answers map[string]any) *fake {
 	t.Helper()
@@ -34,7 +38,7 @@ func newFake(t *testing.T, ca *nodetest.CA, answers map[string]any) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{answers: answers, tokens: map[string]string{}}
+	f := &fake{answers: answers, tokens: map[string]string{}, after: map[string]func(){}}
 	server := httptest.NewUnstartedServer(f)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	server.StartTLS()
@@ -49,20 +53,32 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/v1/")
 	f.asked = append(f.asked, path)
 	f.tokens[path] = r.Header.Get("X-Vault-Token")
+	if change := f.after[path]; change != nil {
+		defer change()
+	}
+	refuse := func(said string) {
+		w.WriteHeader(http.StatusInternalServerError)
+		_ = json.NewEncoder(w).Encode(map[string]any{"errors": []string{said}})
+	}
 	switch a := f.answers[path].(type) {
 	case nil:
 		http.NotFound(w, r)
 	case int:
 		w.WriteHeader(a)
 	case string:
-		w.WriteHeader(http.StatusInternalServerError)
-		_ = json.NewEncoder(w).Encode(map[string]any{"errors": []string{a}})
+		refuse(a)
+	case refusal:
+		refuse(string(a))
 	case []any: // one after the other, the last for ever
 		if len(a) > 1 {
 			f.answers[path] = a[1:]
 		}
-		if status, refused := a[0].(int); refused {
-			w.WriteHeader(status)
+		switch first := a[0].(type) {
+		case int:
+			w.WriteHeader(first)
+			return
+		case refusal:
+			refuse(string(first))
 			return
 		}
 		_ = json.NewEncoder(w).Encode(a[0])
@@ -108,7 +124,7 @@ func joinerOf(t *testing.T, own *fake, id node.Identity, change ...func(*Options
 	m := &member{w: &world{t: t, product: product{name: "vault"}}, dir: t.TempDir(), ServerName: "127.0.0.1"}
 	j, _ := m.joiner(id, append([]func(*Options){func(o *Options) {
 		o.Local = own.url
-		o.Limits = Limits{API: time.Second, Leader: time.Second, Unseal: time.Second, Listed: time.Second, Pace: 2 * time.Millisecond}
+		o.Limits = Limits{API: time.Second, Leader: time.Second, Unseal: time.Second, Listed: time.Second, Turn: time.Minute, Pace: 2 * time.Millisecond}
 	}}, change...)...)
 	return j
 }
@@ -365,18 +381,79 @@ func TestRetireAfterAnElection(t *testing.T) {
 	own, _, id := pair(t)
 	gone := fakeHealth(true, false)
 	gone["removed_from_cluster"] = true
-	own.answers["sys/health"] = []any{fakeHealth(true, false), gone}
+	own.answers["sys/health"] = fakeHealth(true, false)
 	own.answers["sys/leader"] = object{"leader_address": "https://other:8200"}
 	own.answers["sys/storage/raft/configuration"] = object{"data": object{"config": object{"servers": []object{
 		{"node_id": "node-1", "address": "10.0.0.1:8201", "voter": true}, {"node_id": "b", "address": "10.0.0.2:8201", "voter": true}, {"node_id": "c", "address": "10.0.0.3:8201", "voter": true}}}}}
-	own.answers["sys/storage/raft/autopilot/state"] = object{"data": object{"failure_tolerance": 1, "servers": object{"b": object{"healthy": true}, "c": object{"healthy": true}}}}
+	own.answers["sys/storage/raft/autopilot/state"] = object{"data": object{"failure_tolerance": 1, "servers": object{"node-1": object{"healthy": true}, "b": object{"healthy": true}, "c": object{"healthy": true}}}}
+	own.answers[TurnPath] = object{"data": object{"version": 1}}
 	own.answers["sys/storage/raft/remove-peer"] = []any{http.StatusTemporaryRedirect, http.StatusServiceUnavailable, object{}}
+	asked := 0
+	own.after["sys/storage/raft/remove-peer"] = func() {
+		if asked++; asked == 3 {
+			own.answers["sys/health"] = gone
+		}
+	}
 	j := joinerOf(t, own, id, func(o *Options) { o.Session = NewSession(node.NewSecret([]byte("hvs.agent")), nil, nil) })
 	own.answers["auth/token/renew-self"] = object{"auth": object{"lease_duration": 3600}}
-	if err := j.Retire(t.Context(), false, func(string) {}); err != nil {
+	if err := j.Retire(t.Context(), now(func(string) {})); err != nil {
 		t.Fatal(err)
 	}
 	if n := own.count("sys/storage/raft/remove-peer"); n != 3 {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// Who retires asks for the lock, and says why it does not get it. Nothing is removed without it.
+func TestTurn(t *testing.T) {
+	held := func(holder string) object {
+		return object{"data": object{"version": 5, "data": object{"holder": holder}, "metadata": object{"version": 4}}}
+	}
+	for name, c := range map[string]struct {
+		lock any
+		kind Kind
+		part string
+	}{
+		"never written":           {[]any{http.StatusNotFound, held("")}, 0, ""},
+		"free":                    {held(""), 0, ""},
+		"held by this node":       {held("node-1"), 0, ""},
+		"held by one who is gone": {held("who-retired"), 0, ""},
+		"held by a member":        {held("b"), ByTurn, "one node at a time leaves the cluster: b is being taken out"},
+		"another was faster":      {[]any{held(""), refusal("check-and-set parameter did not match the current version")}, ByTurn, "another node was faster"},
+		"no engine":               {refusal("no handler for route \"strongroom/data/retire\""), ByJoin, "cannot read the lock strongroom/data/retire"},
+		"no permission":           {http.StatusForbidden, ByJoin, "cannot read the lock"},
+		"may only read":           {[]any{held(""), http.StatusForbidden}, ByJoin, "cannot write the lock"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			own, _, id := pair(t)
+			gone := fakeHealth(true, false)
+			gone["removed_from_cluster"] = true
+			own.answers["sys/health"] = fakeHealth(true, false)
+			own.answers["sys/leader"] = object{"leader_address": "https://other:8200"}
+			own.answers["sys/storage/raft/configuration"] = object{"data": object{"config": object{"servers": []object{
+				{"node_id": "node-1", "address": "10.0.0.1:8201", "voter": true}, {"node_id": "b", "address": "10.0.0.2:8201", "voter": true}, {"node_id": "c", "address": "10.0.0.3:8201", "voter": true}}}}}
+			own.answers["sys/storage/raft/autopilot/state"] = object{"data": object{"failure_tolerance": 1,
+				"servers": object{"node-1": object{"healthy": true}, "b": object{"healthy": true}, "c": object{"healthy": true}}}}
+			own.answers["auth/token/renew-self"] = object{"auth": object{"lease_duration": 3600}}
+			own.answers[TurnPath] = c.lock
+			own.after["sys/storage/raft/remove-peer"] = func() { own.answers["sys/health"] = gone }
+			own.answers["sys/storage/raft/remove-peer"] = object{}
+			j := joinerOf(t, own, id, func(o *Options) {
+				o.Session = NewSession(node.NewSecret([]byte("hvs.agent")), nil, nil)
+				o.Limits.Turn = time.Minute
+			})
+			err := j.Retire(t.Context(), now(func(string) {}))
+			removed := own.count("sys/storage/raft/remove-peer")
+			if c.part == "" {
+				if err != nil || removed != 1 {
+					t.Errorf("%v, removed %d times", err, removed)
+				}
+				return
+			}
+			expectRefusal(t, err, c.kind, false, c.part)
+			if removed != 0 {
+				t.Error("it was removed without the lock")
+			}
+		})
 	}
 }

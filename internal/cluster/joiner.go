@@ -42,11 +42,12 @@ type Limits struct {
 	Leader time.Duration // a member can be joined
 	Unseal time.Duration // the local server is unsealed
 	Listed time.Duration // the leader lists this node, as a voter
+	Turn   time.Duration // a lock of retirement lives, when its holder says nothing. The same on all nodes
 	Pace   time.Duration // between questions, at first
 }
 
 // DefaultLimits are those of a node. Unsealing may need people.
-var DefaultLimits = Limits{API: 2 * time.Minute, Leader: time.Minute, Unseal: 10 * time.Minute, Listed: 2 * time.Minute, Pace: 200 * time.Millisecond}
+var DefaultLimits = Limits{API: 2 * time.Minute, Leader: time.Minute, Unseal: 10 * time.Minute, Listed: 2 * time.Minute, Turn: 20 * time.Second, Pace: 200 * time.Millisecond}
 
 const (
 	// againSoon is when the agent tries again after what may pass by itself, againLater after what somebody must change.

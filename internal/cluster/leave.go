@@ -13,6 +13,8 @@ import (
 const (
 	// stepDownTime is how long another leader is waited for. The server itself stays out of the election for ten seconds.
 	stepDownTime = 20 * time.Second
+	// settleTime is how long the autopilot of a new leader may take to hear from the other members.
+	settleTime = 20 * time.Second
 	// removedTime is how long this server may take to learn that it was removed.
 	removedTime = 15 * time.Second
 )
@@ -69,15 +71,26 @@ func (j *Joiner) stepDown(ctx context.Context) (did string, err error) {
 	return "stepped down; the active node is " + next.leader, nil
 }
 
-// Retire takes this node out of its cluster for good: it steps down, removes the peer and marks the data partition. The
-// cluster must be able to lose a voter, unless riskQuorum is set. Done is told what was done as it is done.
-func (j *Joiner) Retire(ctx context.Context, riskQuorum bool, done func(string)) error {
+// Retirement says how a node is taken out for good.
+type Retirement struct {
+	// Wait is how long the cluster may take until it can lose this node; 0: it is refused at once.
+	Wait time.Duration
+	// RiskQuorum does it whatever becomes of the cluster, and without its lock.
+	RiskQuorum bool
+	// Done is told what was done as it is done, and Waiting why nothing is, when that changes.
+	Done    func(string)
+	Waiting func(error)
+}
+
+// Retire takes this node out of its cluster for good: it waits until the cluster can lose it and no other node is being taken out, steps
+// down, removes the peer and marks the data partition.
+func (j *Joiner) Retire(ctx context.Context, how Retirement) error {
 	retired, err := j.marks.read(retiredMark)
 	if err != nil {
 		return failed("look at the file", "cannot tell whether this node was retired: %v", err)
 	}
 	if retired != nil {
-		done(fmt.Sprintf("this node was retired at %s already", stamp(retired.At)))
+		how.Done(fmt.Sprintf("this node was retired at %s already", stamp(retired.At)))
 		return nil
 	}
 	own, err := look(ctx, j.server)
@@ -86,63 +99,118 @@ func (j *Joiner) Retire(ctx context.Context, riskQuorum bool, done func(string))
 		return failed("start the server, or remove the peer from another member: sys/storage/raft/remove-peer, server_id "+j.Identity.NodeID, "the local server does not answer: %s", words(err))
 	case own.removed:
 		// The last try was cut short between the removal and the mark.
-		return j.markRetired(done, "it had been removed from the cluster")
+		return j.markRetired(how.Done, "it had been removed from the cluster")
 	case !own.initialized || own.sealed:
 		return failed("unseal it, or remove the peer from another member: sys/storage/raft/remove-peer, server_id "+j.Identity.NodeID, "the local server is no unsealed member")
 	}
 	if err := j.token(ctx); err != nil {
 		return failed("docs/join.md says how the agent gets a token", "removing a peer needs a token: %v", err)
 	}
-	var members []Member
-	if err := j.patiently(ctx, func(ctx context.Context) (err error) {
-		members, err = configuration(ctx, j.server, j.Session)
+	if how.RiskQuorum {
+		err = j.retireAnyway(ctx, how)
+	} else {
+		var seen turn
+		err = j.tryUntil(ctx, how.Wait, how.Waiting, func() error { return j.tryRetire(ctx, &seen, how) })
+	}
+	if err != nil {
 		return err
-	}); err != nil {
-		return failed("give the agent's token the policy of docs/node.md", "cannot ask who is a member: %s", words(err))
 	}
-	var state autopilotAnswer
-	if err := j.patiently(ctx, func(ctx context.Context) error {
-		return j.server.ask(ctx, http.MethodGet, "sys/storage/raft/autopilot/state", j.Session.Reveal(), nil, &state)
-	}); err != nil {
-		return failed("give the agent's token the policy of docs/node.md", "cannot ask autopilot how the cluster is: %s", words(err))
+	how.Done("removed the peer " + j.Identity.NodeID)
+	return j.markRetired(how.Done, "hostcheck leave --retire")
+}
+
+// retireAnyway asks, to say what it costs, and goes on.
+func (j *Joiner) retireAnyway(ctx context.Context, how Retirement) error {
+	members, refusal, err := j.spare(ctx)
+	if err != nil {
+		return err
 	}
-	healthy := map[string]bool{}
-	for id, s := range state.Data.Servers {
-		healthy[id] = s.Healthy
+	if refusal != nil {
+		how.Done("against this: " + refusal.Reason)
 	}
-	if r := canLose(j.Identity.NodeID, members, healthy, state.Data.Tolerance); r != nil {
-		if !riskQuorum {
-			return r
-		}
-		done("against this: " + r.Reason)
+	if _, err := j.stepDownOnce(ctx, members, how.Done); err != nil {
+		return err
 	}
-	if own.active && len(members) > 1 {
-		did, err := j.stepDown(ctx)
-		if err != nil {
+	return j.removeSelf(ctx)
+}
+
+// tryUntil tries until it is this node's turn and the cluster can lose it, or the time is over.
+func (j *Joiner) tryUntil(ctx context.Context, wait time.Duration, waiting func(error), try func() error) error {
+	end := time.Now().Add(wait)
+	var told string
+	for {
+		err := try()
+		if err == nil || time.Now().After(end) {
 			return err
 		}
-		done(did)
-	}
-	err = j.patiently(ctx, func(ctx context.Context) error {
-		return j.server.ask(ctx, http.MethodPost, "sys/storage/raft/remove-peer", j.Session.Reveal(), map[string]string{"server_id": j.Identity.NodeID}, nil)
-	})
-	// The answer may be lost, since the server that hands it on is the one that is removed: what counts is what it says then.
-	said := err
-	err = until(ctx, removedTime, j.Limits.Pace, j.Limits.Pace, func(ctx context.Context) (bool, error) {
-		now, err := look(ctx, j.server)
-		if err != nil {
-			return false, err
+		if err.Error() != told && waiting != nil {
+			waiting(err)
 		}
-		return now.removed || said == nil && (now.sealed || !j.lists(ctx)), nil
-	})
+		told = err.Error()
+		if sleep(ctx, 5*j.Limits.Pace) != nil {
+			return err // why it was waiting says more than that the time is over
+		}
+	}
+}
+
+// tryRetire tries once.
+func (j *Joiner) tryRetire(ctx context.Context, seen *turn, how Retirement) error {
+	if own, err := look(ctx, j.server); err == nil && own.removed {
+		return nil // by the try before, whose answer was lost
+	}
+	return j.inTurn(ctx, seen, how.Done, j.removeSelf)
+}
+
+// inTurn does what the cluster loses a voter by, when it can. It asks, takes the lock, and asks again: between the first answer and the
+// lock another node may have gone.
+func (j *Joiner) inTurn(ctx context.Context, seen *turn, done func(string), act func(context.Context) error) error {
+	if err := j.token(ctx); err != nil {
+		return failed("docs/join.md says how the agent gets a token", "removing a peer needs a token: %v", err)
+	}
+	members, refusal, err := j.spare(ctx)
 	if err != nil {
-		if said != nil {
-			err = said
-		}
-		return failed("try again; nothing was marked", "cannot remove this node's peer: %s", words(err))
+		return err
 	}
-	done("removed the peer " + j.Identity.NodeID)
-	return j.markRetired(done, "hostcheck leave --retire")
+	if refusal != nil {
+		return refusal
+	}
+	held, err := j.takeTurn(ctx, seen, members)
+	if err != nil {
+		return err
+	}
+	give := true
+	defer func() {
+		if give {
+			j.giveTurn(ctx, held)
+		}
+	}()
+	stepped, err := j.stepDownOnce(ctx, members, done)
+	if err != nil {
+		return err
+	}
+	for settled := time.Now().Add(settleTime); ; {
+		// An election may have taken longer than the lock lives.
+		if held, err = j.writeTurn(ctx, held, j.Identity.NodeID); err != nil {
+			give = false // it is another one's
+			return err
+		}
+		if _, refusal, err = j.spare(ctx); err != nil {
+			return err
+		}
+		if refusal == nil {
+			break
+		}
+		// A new leader knows for some seconds of nobody but itself that he is healthy.
+		if !stepped || time.Now().After(settled) || sleep(ctx, 5*j.Limits.Pace) != nil {
+			return refusal
+		}
+	}
+	// From here on it may happen whatever is answered: who removed itself cannot give the lock back, and who cannot tell must not. It
+	// ends by itself.
+	give = false
+	limited, cancel := context.WithDeadline(ctx, held.since.Add(j.Limits.Turn))
+	defer cancel()
+	return act(limited)
 }
 
 // patiently asks again while the server cannot hand the request on. After an election a standby needs a moment for that; until
@@ -170,7 +238,7 @@ func (j *Joiner) markRetired(done func(string), why string) error {
 }
 
 // canLose says why the cluster cannot spare this node: the voters that stay must have a quorum among themselves, and
-// autopilot must count a failure that the cluster survives.
+// the cluster must survive a failure now: autopilot says so, and so do the members. Autopilot's figure alone may be of before the last removal.
 func canLose(id string, members []Member, healthy map[string]bool, tolerance int) *Refusal {
 	const hint = "bring up another voter first, or insist with --risk-quorum"
 	voters, up, own := 0, 0, false
@@ -186,6 +254,11 @@ func canLose(id string, members []Member, healthy map[string]bool, tolerance int
 		}
 	}
 	quorum := voters/2 + 1
+	all, allUp := voters+1, up
+	if healthy[id] {
+		allUp++
+	}
+	tolerance = max(min(tolerance, allUp-(all/2+1)), 0)
 	switch {
 	case !own:
 		return nil // a non-voter counts for nothing

@@ -14,6 +14,7 @@ const (
 	ByGate   Kind = iota + 1 // the host does not pass: exit code 3
 	ByJoin                   // the join cannot be done: exit code 4
 	ByQuorum                 // of leave: the cluster would lose its quorum
+	ByTurn                   // of leave: another node is being taken out
 )
 
 // Refusal is an end without a member. Final: it is the same until somebody changes something; otherwise trying again

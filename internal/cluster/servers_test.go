@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -65,26 +64,9 @@ type member struct {
 	certificate  tls.Certificate
 	process      *exec.Cmd
 	gone         chan struct{}
-	log          *logBuffer
+	log          *nodetest.Log
 	change       func(string) string // of the configuration
 	ServerName   string
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // season is how long the certificates of a test are valid.
@@ -127,8 +109,11 @@ func transitSeal(t testing.TB, p product) string {
 // add makes a node; its server is not started yet.
 func (w *world) add(id string) *member {
 	w.t.Helper()
-	m := &member{w: w, id: id, dir: w.t.TempDir(), ip: fmt.Sprintf("127.0.0.%d", len(w.members)+2), log: &logBuffer{}, ServerName: id + ".example.net"}
+	m := &member{w: w, id: id, dir: w.t.TempDir(), ip: fmt.Sprintf("127.0.0.%d", len(w.members)+2), log: &nodetest.Log{}, ServerName: id + ".example.net"}
 	m.api, m.cluster = freePort(w.t, m.ip), freePort(w.t, m.ip)
+	for m.cluster == m.api {
+		m.cluster = freePort(w.t, m.ip)
+	}
 	m.issue(w.ca, m.ServerName, m.ip)
 	w.members = append(w.members, m)
 	return m
@@ -315,7 +300,7 @@ func (s *states) names() string {
 }
 
 func quickLimits() Limits {
-	return Limits{API: 20 * time.Second, Leader: 5 * time.Second, Unseal: 30 * time.Second, Listed: 40 * time.Second, Pace: 50 * time.Millisecond}
+	return Limits{API: 20 * time.Second, Leader: 5 * time.Second, Unseal: 30 * time.Second, Listed: 40 * time.Second, Turn: 8 * time.Second, Pace: 50 * time.Millisecond}
 }
 
 // joiner is this node's, with the judgement of a host that passes.
