@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/strongroom/strongroom/internal/cloudapi"
 	"github.com/strongroom/strongroom/internal/node"
 )
 
@@ -35,15 +36,15 @@ const (
 // Name implements [Sink].
 func (a *AzureBlob) Name() string { return "azblob:" + a.Account + "/" + a.Container + "/" + a.Prefix }
 
-func (a *AzureBlob) web() *bearer {
-	return &bearer{HTTP: a.HTTP, Token: a.Token, Pause: a.Pause, refusal: s3Refusal, hint: azureHint} // both write <Error><Code/><Message/></Error>
+func (a *AzureBlob) web() *cloudapi.Asker {
+	return &cloudapi.Asker{HTTP: a.HTTP, Authorize: cloudapi.Bearer(a.Token), Pause: a.Pause, Refusal: s3Refusal, Hint: azureHint} // both write <Error><Code/><Message/></Error>
 }
 
-func azureHint(r *refused) error {
+func azureHint(r *cloudapi.Refused) error {
 	switch {
-	case r.status == http.StatusUnauthorized, r.status == http.StatusForbidden:
+	case r.Status == http.StatusUnauthorized, r.Status == http.StatusForbidden:
 		return node.Hinted(r, "the managed identity needs the role Storage Blob Data Contributor on the container")
-	case r.code == "ContainerNotFound":
+	case r.Code == "ContainerNotFound":
 		return node.Hinted(r, "make the container; hostcheck makes none")
 	}
 	return r
@@ -98,7 +99,7 @@ func (u *azureUpload) send() error {
 }
 
 func (u *azureUpload) put(query url.Values, header http.Header, body []byte) error {
-	answer, err := u.a.web().ask(u.ctx, question{method: http.MethodPut, url: u.a.place(u.name, query), header: header, body: body})
+	answer, err := u.a.web().Ask(u.ctx, cloudapi.Question{Method: http.MethodPut, URL: u.a.place(u.name, query), Header: header, Body: body})
 	if err != nil {
 		return err
 	}
@@ -132,11 +133,17 @@ func (u *azureUpload) Commit() error {
 // Abort implements [Upload]: blocks without a list are nothing that anybody can read.
 func (u *azureUpload) Abort() {}
 
+// PutNew puts a small blob where there is none: of several who do so at once only one does not get [ErrThere].
+func (a *AzureBlob) PutNew(ctx context.Context, name string, content []byte) error {
+	header := azureHeader("Content-Type", "application/octet-stream", "X-Ms-Blob-Type", "BlockBlob", "If-None-Match", "*")
+	return there(a.web().Ask(ctx, cloudapi.Question{Method: http.MethodPut, URL: a.place(name, nil), Header: header, Body: content}))
+}
+
 // List implements [Sink].
 func (a *AzureBlob) List(ctx context.Context) ([]Object, error) {
 	query := url.Values{"restype": {"container"}, "comp": {"list"}, "prefix": {a.Prefix}, "delimiter": {"/"}}
 	return everyPage(query, "marker", func() (*http.Response, error) {
-		return a.web().ask(ctx, question{method: http.MethodGet, url: a.place("", query), header: azureHeader()})
+		return a.web().Ask(ctx, cloudapi.Question{Method: http.MethodGet, URL: a.place("", query), Header: azureHeader()})
 	}, func(r io.Reader) (listing, error) { return parseAzureListing(r, a.Prefix) })
 }
 
@@ -161,7 +168,7 @@ func parseAzureListing(r io.Reader, prefix string) (listing, error) {
 
 // Open implements [Sink].
 func (a *AzureBlob) Open(ctx context.Context, name string) (io.ReadCloser, error) {
-	answer, err := a.web().ask(ctx, question{method: http.MethodGet, url: a.place(name, nil), header: azureHeader()})
+	answer, err := a.web().Ask(ctx, cloudapi.Question{Method: http.MethodGet, URL: a.place(name, nil), Header: azureHeader()})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -170,5 +177,5 @@ func (a *AzureBlob) Open(ctx context.Context, name string) (io.ReadCloser, error
 
 // Remove implements [Sink].
 func (a *AzureBlob) Remove(ctx context.Context, name string) error {
-	return a.web().remove(ctx, a.place(name, nil), azureHeader())
+	return a.web().Remove(ctx, a.place(name, nil), azureHeader())
 }

@@ -111,6 +111,10 @@ func (b *blobs) serve(w http.ResponseWriter, r *http.Request) {
 		b.there[name] = all
 		w.WriteHeader(http.StatusCreated)
 	case r.Method == http.MethodPut && q.Get("comp") == "" && r.Header.Get("X-Ms-Blob-Type") == "BlockBlob":
+		if there && r.Header.Get("If-None-Match") == "*" {
+			refuse(http.StatusConflict, "BlobAlreadyExists")
+			return
+		}
 		b.there[name] = body
 		w.WriteHeader(http.StatusCreated)
 	case !there:

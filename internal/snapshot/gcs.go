@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/strongroom/strongroom/internal/cloudapi"
 	"github.com/strongroom/strongroom/internal/node"
 )
 
@@ -33,11 +34,11 @@ const googleStorage = "https://storage.googleapis.com"
 // Name implements [Sink].
 func (g *GCS) Name() string { return "gcs:" + g.Bucket + "/" + g.Prefix }
 
-func (g *GCS) web() *bearer {
-	return &bearer{HTTP: g.HTTP, Token: g.Token, Pause: g.Pause, refusal: googleRefusal, hint: googleHint}
+func (g *GCS) web() *cloudapi.Asker {
+	return &cloudapi.Asker{HTTP: g.HTTP, Authorize: cloudapi.Bearer(g.Token), Pause: g.Pause, Refusal: googleRefusal, Hint: googleHint}
 }
 
-func googleRefusal(body []byte) *refused {
+func googleRefusal(body []byte) *cloudapi.Refused {
 	var answer struct {
 		Error struct {
 			Message string
@@ -45,17 +46,17 @@ func googleRefusal(body []byte) *refused {
 		}
 	}
 	if json.Unmarshal(body, &answer) != nil {
-		return &refused{said: oneLine(string(body))} // an upload is refused in plain words
+		return &cloudapi.Refused{Said: cloudapi.OneLine(string(body))} // an upload is refused in plain words
 	}
-	r := &refused{said: oneLine(answer.Error.Message)}
+	r := &cloudapi.Refused{Said: cloudapi.OneLine(answer.Error.Message)}
 	if len(answer.Error.Errors) > 0 {
-		r.code = oneLine(answer.Error.Errors[0].Reason)
+		r.Code = cloudapi.OneLine(answer.Error.Errors[0].Reason)
 	}
 	return r
 }
 
-func googleHint(r *refused) error {
-	if r.status == http.StatusUnauthorized || r.status == http.StatusForbidden {
+func googleHint(r *cloudapi.Refused) error {
+	if r.Status == http.StatusUnauthorized || r.Status == http.StatusForbidden {
 		return node.Hinted(r, "the instance's service account needs storage.objects.create, get, list and delete on the bucket, and the scope devstorage.read_write or cloud-platform")
 	}
 	return r
@@ -90,7 +91,7 @@ func (u *gcsUpload) Write(p []byte) (int, error) {
 
 func (u *gcsUpload) begin() error {
 	place := u.g.place("/upload", "", url.Values{"uploadType": {"resumable"}, "name": {u.g.Prefix + u.name}})
-	answer, err := u.g.web().ask(u.ctx, question{method: http.MethodPost, url: place, header: http.Header{"X-Upload-Content-Type": {"application/octet-stream"}}})
+	answer, err := u.g.web().Ask(u.ctx, cloudapi.Question{Method: http.MethodPost, URL: place, Header: http.Header{"X-Upload-Content-Type": {"application/octet-stream"}}})
 	if err != nil {
 		return fmt.Errorf("cannot begin an upload: %w", err)
 	}
@@ -121,7 +122,7 @@ func (u *gcsUpload) send(last bool) error {
 		if len(u.part) == 0 {
 			span = "bytes */" + total
 		}
-		answer, err := u.g.web().ask(u.ctx, question{method: http.MethodPut, url: u.session, header: http.Header{"Content-Range": {span}}, body: u.part, also: http.StatusPermanentRedirect})
+		answer, err := u.g.web().Ask(u.ctx, cloudapi.Question{Method: http.MethodPut, URL: u.session, Header: http.Header{"Content-Range": {span}}, Body: u.part, Also: http.StatusPermanentRedirect})
 		if err != nil {
 			return fmt.Errorf("the part from byte %d: %w", u.sent, err)
 		}
@@ -164,7 +165,7 @@ func (u *gcsUpload) Commit() error {
 		return u.send(true)
 	}
 	place := u.g.place("/upload", "", url.Values{"uploadType": {"media"}, "name": {u.g.Prefix + u.name}})
-	answer, err := u.g.web().ask(u.ctx, question{method: http.MethodPost, url: place, header: http.Header{"Content-Type": {"application/octet-stream"}}, body: u.part})
+	answer, err := u.g.web().Ask(u.ctx, cloudapi.Question{Method: http.MethodPost, URL: place, Header: http.Header{"Content-Type": {"application/octet-stream"}}, Body: u.part})
 	if err != nil {
 		return err
 	}
@@ -181,17 +182,23 @@ func (u *gcsUpload) Abort() {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), maxAbort)
 	defer cancel()
-	if answer, err := u.g.web().ask(ctx, question{method: http.MethodDelete, url: u.session, also: statusGivenUp}); err == nil {
+	if answer, err := u.g.web().Ask(ctx, cloudapi.Question{Method: http.MethodDelete, URL: u.session, Also: statusGivenUp}); err == nil {
 		answer.Body.Close()
 		u.session = ""
 	}
+}
+
+// PutNew puts a small object where there is none: of several who do so at once only one does not get [ErrThere].
+func (g *GCS) PutNew(ctx context.Context, name string, content []byte) error {
+	place := g.place("/upload", "", url.Values{"uploadType": {"media"}, "name": {g.Prefix + name}, "ifGenerationMatch": {"0"}})
+	return there(g.web().Ask(ctx, cloudapi.Question{Method: http.MethodPost, URL: place, Header: http.Header{"Content-Type": {"application/octet-stream"}}, Body: content}))
 }
 
 // List implements [Sink].
 func (g *GCS) List(ctx context.Context) ([]Object, error) {
 	query := url.Values{"prefix": {g.Prefix}, "delimiter": {"/"}, "fields": {"nextPageToken,items(name,size)"}}
 	return everyPage(query, "pageToken", func() (*http.Response, error) {
-		return g.web().ask(ctx, question{method: http.MethodGet, url: g.place("", "", query)})
+		return g.web().Ask(ctx, cloudapi.Question{Method: http.MethodGet, URL: g.place("", "", query)})
 	}, func(r io.Reader) (listing, error) { return parseGoogleListing(r, g.Prefix) })
 }
 
@@ -215,7 +222,7 @@ func parseGoogleListing(r io.Reader, prefix string) (listing, error) {
 
 // Open implements [Sink].
 func (g *GCS) Open(ctx context.Context, name string) (io.ReadCloser, error) {
-	answer, err := g.web().ask(ctx, question{method: http.MethodGet, url: g.place("", name, url.Values{"alt": {"media"}})})
+	answer, err := g.web().Ask(ctx, cloudapi.Question{Method: http.MethodGet, URL: g.place("", name, url.Values{"alt": {"media"}})})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -224,5 +231,5 @@ func (g *GCS) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 
 // Remove implements [Sink].
 func (g *GCS) Remove(ctx context.Context, name string) error {
-	return g.web().remove(ctx, g.place("", name, nil), nil)
+	return g.web().Remove(ctx, g.place("", name, nil), nil)
 }

@@ -86,6 +86,10 @@ func (g *google) serve(w http.ResponseWriter, r *http.Request) {
 			g.part(w, r, s, body, done)
 		}
 	case path == uploads && q.Get("uploadType") == "media":
+		if _, there := g.objects[q.Get("name")]; there && q.Get("ifGenerationMatch") == "0" {
+			refuse(http.StatusPreconditionFailed, "conditionNotMet")
+			return
+		}
 		done(q.Get("name"), body)
 	case path == uploads && q.Get("uploadType") == "resumable":
 		name := q.Get("name")
@@ -93,6 +97,10 @@ func (g *google) serve(w http.ResponseWriter, r *http.Request) {
 			var o storage.Object
 			_ = json.Unmarshal(body, &o)
 			name = o.Name
+		}
+		if _, there := g.objects[name]; there && q.Get("ifGenerationMatch") == "0" {
+			refuse(http.StatusPreconditionFailed, "conditionNotMet")
+			return
 		}
 		id := fmt.Sprint(len(g.asked))
 		g.sessions[id] = &session{name: name}

@@ -22,7 +22,9 @@ type Rehearsal struct {
 	// What the restored server says of itself: with an error whatever was found until then.
 	Version   string  `json:"version,omitempty"`
 	ClusterID string  `json:"cluster_id,omitempty"`
-	Seconds   float64 `json:"seconds,omitempty"` // from the start of the server to its word that it serves
+	Seconds   float64 `json:"seconds,omitempty"` // from the first byte of the restore to the end of the rehearsal
+	KeyID     string  `json:"key_id,omitempty"`  // of the key that the throw-away server's seal used
+	Canary    string  `json:"canary,omitempty"`  // the path that was read
 }
 
 // ParseRehearsal reads one that says something about this archive.

@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"bytes"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -12,8 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/strongroom/strongroom/internal/cloudapi"
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/sigv4"
 )
@@ -47,26 +46,6 @@ const (
 // Name implements [Sink].
 func (s *S3) Name() string { return "s3:" + s.Bucket + "/" + s.Prefix }
 
-// refused is an answer that is no success, in the service's words.
-type refused struct {
-	status     int
-	code, said string
-}
-
-func (r *refused) Error() string {
-	text := fmt.Sprintf("HTTP status %d", r.status)
-	for _, more := range []string{r.code, r.said} {
-		if more != "" {
-			text += ": " + more
-		}
-	}
-	return text
-}
-
-func (r *refused) passing() bool {
-	return r.status == http.StatusTooManyRequests || r.status >= 500 || r.code == "RequestTimeout"
-}
-
 // url of an object, or of the bucket when key is empty.
 func (s *S3) url(key string, query url.Values) (*url.URL, error) {
 	u, err := url.Parse(s.Endpoint)
@@ -85,77 +64,51 @@ func (s *S3) url(key string, query url.Values) (*url.URL, error) {
 	return u, nil
 }
 
-// ask sends a request until it is answered with something else than "later", and gives an answer that is a success. The caller closes it.
-func (s *S3) ask(ctx context.Context, method, key string, query url.Values, header http.Header, body []byte) (*http.Response, error) {
-	return patiently(ctx, s.Pause, func() (*http.Response, error) { return s.once(ctx, method, key, query, header, body) })
+func (s *S3) web() *cloudapi.Asker {
+	return &cloudapi.Asker{HTTP: s.HTTP, Authorize: s.sign, Pause: s.Pause, Refusal: s3Refusal, Hint: s3Hint}
 }
 
-func (s *S3) once(ctx context.Context, method, key string, query url.Values, header http.Header, body []byte) (*http.Response, error) {
+func (s *S3) sign(ctx context.Context, request *http.Request, body []byte) error {
 	keys, err := s.Keys(ctx)
 	if err != nil {
-		return nil, err
-	}
-	u, err := s.url(key, query)
-	if err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	for name, values := range header {
-		request.Header[name] = values
+		return err
 	}
 	digest := sigv4.Digest(body)
 	request.Header.Set("X-Amz-Content-Sha256", digest)
 	sigv4.Sign(request, digest, keys, s.Region, "s3", time.Now())
-	answer, err := send(s.HTTP, request)
+	return nil
+}
+
+// ask gives an answer that is a success. The caller closes it.
+func (s *S3) ask(ctx context.Context, method, key string, query url.Values, header http.Header, body []byte) (*http.Response, error) {
+	u, err := s.url(key, query)
 	if err != nil {
 		return nil, err
 	}
-	if answer.StatusCode/100 == 2 {
-		return answer, nil
-	}
-	defer answer.Body.Close()
-	content, _ := io.ReadAll(io.LimitReader(answer.Body, maxRefusal))
-	if answer.StatusCode == http.StatusNotFound && method == http.MethodGet && key != "" {
-		return nil, fmt.Errorf("%s: %w", key, ErrMissing)
-	}
-	said := s3Refusal(content)
-	said.status = answer.StatusCode
-	return nil, s3Hint(said)
+	return s.web().Ask(ctx, cloudapi.Question{Method: method, URL: u.String(), Header: header, Body: body})
 }
 
-func s3Refusal(body []byte) *refused {
+func s3Refusal(body []byte) *cloudapi.Refused {
 	var answer struct {
 		XMLName xml.Name `xml:"Error"`
 		Code    string
 		Message string
 	}
 	if xml.Unmarshal(body, &answer) != nil {
-		return &refused{}
+		return &cloudapi.Refused{}
 	}
-	return &refused{code: oneLine(answer.Code), said: oneLine(answer.Message)}
+	return &cloudapi.Refused{Code: cloudapi.OneLine(answer.Code), Said: cloudapi.OneLine(answer.Message)}
 }
 
-// oneLine keeps a server's words short.
-func oneLine(text string) string {
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	if runes := []rune(text); len(runes) > 200 {
-		return string(runes[:200]) + "…"
-	}
-	return text
-}
-
-func s3Hint(r *refused) error {
+func s3Hint(r *cloudapi.Refused) error {
 	switch {
-	case r.code == "SignatureDoesNotMatch", r.code == "RequestTimeTooSkewed", r.code == "InvalidAccessKeyId":
+	case r.Code == "SignatureDoesNotMatch", r.Code == "RequestTimeTooSkewed", r.Code == "InvalidAccessKeyId":
 		return node.Hinted(r, "are the keys those of this endpoint, is the region right, and this node's clock?")
-	case r.status == http.StatusForbidden:
+	case r.Status == http.StatusForbidden:
 		return node.Hinted(r, "docs/snapshot.md lists what the keys must be allowed to do")
-	case r.code == "NoSuchBucket":
+	case r.Code == "NoSuchBucket":
 		return node.Hinted(r, "make the bucket; hostcheck makes none")
-	case r.status >= 300 && r.status < 400:
+	case r.Status >= 300 && r.Status < 400:
 		return node.Hinted(r, "the bucket is in another region, or at another endpoint: name it in the sink")
 	}
 	return r
@@ -266,7 +219,7 @@ func (u *s3Upload) Commit() error {
 	}
 	if err := xml.Unmarshal(content, &done); err != nil {
 		said := s3Refusal(content)
-		said.status = answer.StatusCode
+		said.Status = answer.StatusCode
 		return fmt.Errorf("cannot end the upload: %w", s3Hint(said))
 	}
 	u.id = ""
@@ -290,6 +243,12 @@ func (u *s3Upload) Abort() {
 func decode(answer *http.Response, into any) error {
 	defer answer.Body.Close()
 	return xml.NewDecoder(io.LimitReader(answer.Body, maxListing)).Decode(into)
+}
+
+// PutNew puts a small object where there is none: of several who do so at once only one does not get [ErrThere].
+func (s *S3) PutNew(ctx context.Context, name string, content []byte) error {
+	header := http.Header{"Content-Type": {"application/octet-stream"}, "If-None-Match": {"*"}}
+	return there(s.ask(ctx, http.MethodPut, s.Prefix+name, nil, header, content))
 }
 
 // List implements [Sink].
@@ -328,16 +287,16 @@ func parseListing(r io.Reader, prefix string) (listing, error) {
 func (s *S3) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	answer, err := s.ask(ctx, http.MethodGet, s.Prefix+name, nil, nil, nil)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return answer.Body, nil
 }
 
 // Remove implements [Sink].
 func (s *S3) Remove(ctx context.Context, name string) error {
-	answer, err := s.ask(ctx, http.MethodDelete, s.Prefix+name, nil, nil, nil)
+	u, err := s.url(s.Prefix+name, nil)
 	if err != nil {
 		return err
 	}
-	return answer.Body.Close()
+	return s.web().Remove(ctx, u.String(), nil)
 }

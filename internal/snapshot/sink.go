@@ -3,7 +3,11 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
+
+	"github.com/strongroom/strongroom/internal/cloudapi"
 )
 
 // Sink is one place that archives are put to. Names have no slash.
@@ -31,7 +35,22 @@ type Object struct {
 }
 
 // ErrMissing says that there is no such object.
-var ErrMissing = errors.New("it is not there")
+var ErrMissing = cloudapi.ErrMissing
+
+// ErrThere says that there is one already.
+var ErrThere = errors.New("it is there already")
+
+// there tells the refusal of a conditional request from others. S3 refuses one of two at the same time with a word of its own, Azure with 409.
+func there(answer *http.Response, err error) error {
+	if err == nil {
+		return answer.Body.Close()
+	}
+	var said *cloudapi.Refused
+	if errors.As(err, &said) && (said.Status == http.StatusPreconditionFailed || said.Code == "ConditionalRequestConflict" || said.Code == "BlobAlreadyExists") {
+		return fmt.Errorf("%w: %w", ErrThere, said)
+	}
+	return err
+}
 
 // put writes a small object.
 func put(ctx context.Context, s Sink, name string, content []byte) error {

@@ -35,14 +35,11 @@ func CheckFile(path string, identities []age.Identity) (Checked, error) {
 	defer f.Close()
 	file := newCounter()
 	in := bufio.NewReader(io.TeeReader(f, file))
-	head, _ := in.Peek(len(beginning)) // a file that is shorter is no snapshot either
-	encrypted := string(head) == beginning
+	encrypted := isEncrypted(in)
 	if !encrypted || len(identities) > 0 {
-		var archive io.Reader = in
-		if encrypted {
-			if archive, err = age.Decrypt(in, identities...); err != nil {
-				return out, fmt.Errorf("cannot decrypt %s: %w", path, err)
-			}
+		archive, err := Plain(in, identities)
+		if err != nil {
+			return out, fmt.Errorf("cannot decrypt %s: %w", path, err)
 		}
 		content, err := Verify(archive)
 		if err != nil {
@@ -76,6 +73,42 @@ func CheckFile(path string, identities []age.Identity) (Checked, error) {
 	}
 	out.Manifest = &m
 	return out, nil
+}
+
+func isEncrypted(in *bufio.Reader) bool {
+	head, _ := in.Peek(len(beginning)) // a file that is shorter is no snapshot either
+	return string(head) == beginning
+}
+
+// Plain decrypts an archive that is encrypted, and gives another one as it is.
+func Plain(archive io.Reader, identities []age.Identity) (io.Reader, error) {
+	in := bufio.NewReader(archive) // the same one, where it has a buffer already
+	if !isEncrypted(in) {
+		return in, nil
+	}
+	return age.Decrypt(in, identities...)
+}
+
+// Newest gives the path of the newest archive of a directory that has a manifest.
+func Newest(directory string) (string, error) {
+	entries, err := os.ReadDir(directory)
+	if err != nil {
+		return "", err
+	}
+	there := map[string]bool{}
+	for _, e := range entries {
+		there[e.Name()] = true
+	}
+	newest, at := "", ""
+	for name := range there {
+		if parts := nameForm().FindStringSubmatch(name); parts != nil && there[name+manifestSuffix] && parts[2] > at {
+			newest, at = name, parts[2]
+		}
+	}
+	if newest == "" {
+		return "", node.Hinted(fmt.Errorf("%s holds no archive with a manifest", directory), "the files are named CLUSTER.TIME.DIGITS.snap.age, with .json beside them")
+	}
+	return filepath.Join(directory, newest), nil
 }
 
 // ReadIdentities reads a file of age with private keys. No error repeats what is in it.
