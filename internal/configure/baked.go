@@ -17,21 +17,24 @@ type Baked struct {
 	MaxLeaseTTL     string // "24h"
 	APIPort         int
 	ClusterPort     int
+	LogShipping     bool           // the image ships the journal
+	LogPort         int            // that its receiver is reached at
 	MetadataEgress  []netip.Prefix // where the firewall lets the platform's metadata service be asked
 }
 
 // BakedFrom takes the parameters of a baseline's profile. One that is missing is an error: the image
 // is of another version than this program.
 func BakedFrom(parameters map[string]string) (Baked, error) {
-	for _, name := range []string{"memory_lock", "tls_min_version", "default_lease_ttl", "max_lease_ttl"} {
+	for _, name := range []string{"memory_lock", "tls_min_version", "default_lease_ttl", "max_lease_ttl", "log_shipping"} {
 		if parameters[name] == "" {
 			return Baked{}, missing(name)
 		}
 	}
 	api, apiErr := port(parameters, "api_port")
 	cluster, clusterErr := port(parameters, "cluster_port")
+	logs, logsErr := port(parameters, "log_port")
 	metadata, metadataErr := networks(parameters, "metadata_egress")
-	if err := errors.Join(apiErr, clusterErr, metadataErr); err != nil {
+	if err := errors.Join(apiErr, clusterErr, logsErr, metadataErr); err != nil {
 		return Baked{}, err
 	}
 	return Baked{
@@ -41,6 +44,8 @@ func BakedFrom(parameters map[string]string) (Baked, error) {
 		MaxLeaseTTL:     parameters["max_lease_ttl"],
 		APIPort:         api,
 		ClusterPort:     cluster,
+		LogShipping:     parameters["log_shipping"] != "none",
+		LogPort:         logs,
 		MetadataEgress:  metadata,
 	}, nil
 }

@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options) (*node.Identity, error) {
 		firewallErr = fmt.Errorf("cannot fill the firewall's sets: %w", firewallErr)
 	}
 	in, err := o.read(ctx, config)
-	if err := errors.Join(firewallErr, err); err != nil {
+	if err := errors.Join(firewallErr, o.checkLogs(config.Logs), err); err != nil {
 		return nil, err
 	}
 	machine, err := sources.Machine(ctx)
@@ -111,6 +111,9 @@ func (o Options) write(config *node.Config, id node.Identity, in inputs) error {
 		return err
 	}
 	if err := o.leaveIdentity(id); err != nil {
+		return err
+	}
+	if err := o.writeLogs(group, config.Logs, in.logsCA); err != nil {
 		return err
 	}
 	if err := group.directory(o.path(o.Server.Run)); err != nil {

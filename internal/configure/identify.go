@@ -27,11 +27,12 @@ func (o Options) identify(config *node.Config, in inputs, machine node.Machine) 
 	return node.Identity{
 		NodeID: id, ClusterName: config.ClusterName, APIAddr: api, ClusterAddr: cluster,
 		Seal: config.Seal.Type, CA: string(in.material.CA), Raft: config.Raft, Auth: config.Auth, Audit: auditDevices(o.Server, config.Audit),
-		Bootstrap: config.Bootstrap, Snapshot: config.Snapshot,
+		Bootstrap: config.Bootstrap, Snapshot: config.Snapshot, StopOnDrift: config.StopOnDrift, Retire: config.Retire,
 		Join: node.Join{Leaders: in.leaders, AutoJoin: join.AutoJoin, SRV: join.SRV, Scheme: join.Scheme, Port: join.Port, ServerName: join.ServerName},
 		Telemetry: node.Telemetry{
 			StatsDAddress: t.StatsDAddress, DogStatsDAddr: t.DogStatsDAddr, DogStatsDTags: t.DogStatsDTags,
 			DisableHostname: t.DisableHostname, MetricsPrefix: t.MetricsPrefix, BasicAuth: in.basicAuth, ClientCA: string(in.clientCA),
+			OTLPEndpoint: t.OTLPEndpoint, OTLPCA: string(in.otlpCA),
 		},
 	}, nil
 }

@@ -18,6 +18,8 @@ type inputs struct {
 	seal      map[string]node.Secret // by the option of the seal stanza
 	leaders   []node.Leader
 	clientCA  []byte
+	logsCA    []byte
+	otlpCA    []byte
 	basicAuth map[string]string
 }
 
@@ -58,6 +60,19 @@ func (o Options) read(ctx context.Context, config *node.Config) (inputs, error) 
 	if config.Telemetry.ClientCA != "" {
 		if in.clientCA, err = reader.Certificates(ctx, config.Telemetry.ClientCA); err != nil {
 			errs = append(errs, fmt.Errorf("telemetry: client_ca: %w", err))
+		}
+	}
+	if logs := config.Logs; logs != nil {
+		in.logsCA = material.CA
+		if logs.CA != "" {
+			if in.logsCA, err = reader.Certificates(ctx, logs.CA); err != nil {
+				errs = append(errs, fmt.Errorf("logs: ca: %w", err))
+			}
+		}
+	}
+	if config.Telemetry.OTLPCA != "" {
+		if in.otlpCA, err = reader.Certificates(ctx, config.Telemetry.OTLPCA); err != nil {
+			errs = append(errs, fmt.Errorf("telemetry: otlp_ca: %w", err))
 		}
 	}
 	in.basicAuth = map[string]string{}

@@ -21,6 +21,7 @@ import (
 // Renewal is what a run of Renew came to.
 type Renewal struct {
 	TLS      bool      // the server and the agent have new TLS material
+	Logs     bool      // the shipper of the journal has to be started again, for what it shows or believes
 	Seal     bool      // the server will find new secrets of its seal when it starts again
 	NotAfter time.Time // when the node's certificate ends
 }
@@ -58,6 +59,12 @@ func Renew(ctx context.Context, o Options, reload func(context.Context) error) (
 	if done.Seal, err = o.renewSeal(ctx, group, config.Seal, id.Seal, in.seal); err != nil {
 		return done, err
 	}
+	if config.Logs != nil && o.Baked.LogShipping && !sameFiles(o.path(logsDirectory), logsFiles(config.Logs, in.logsCA)) {
+		if err := o.writeLogs(group, config.Logs, in.logsCA); err != nil {
+			return done, err
+		}
+		done.Logs = true
+	}
 	files := tlsFiles(in.material)
 	if sameFiles(o.path(node.AgentTLS), files) {
 		return done, nil
@@ -78,6 +85,7 @@ func Renew(ctx context.Context, o Options, reload func(context.Context) error) (
 		return done, err
 	}
 	done.TLS = true
+	done.Logs = done.Logs || config.Logs != nil && o.Baked.LogShipping
 	return done, nil
 }
 

@@ -50,7 +50,7 @@ var audited = func() node.Identity {
 	return id
 }()
 
-var baked = configure.Baked{TLSMinVersion: "tls12", DefaultLeaseTTL: "1h", MaxLeaseTTL: "24h", APIPort: 8200, ClusterPort: 8201}
+var baked = configure.Baked{TLSMinVersion: "tls12", DefaultLeaseTTL: "1h", MaxLeaseTTL: "24h", APIPort: 8200, ClusterPort: 8201, LogPort: 19532}
 
 // parsed is node.hcl with one more block.
 func parsed(t *testing.T, product server.Product, block string) *node.Config {

@@ -37,6 +37,7 @@ func Sets(f node.Firewall) []Set {
 		{"cluster_peers", f.ClusterPeers},
 		{"monitoring", f.Monitoring},
 		{"load_balancers", f.LoadBalancers},
+		{"log_receivers", f.LogReceivers},
 		{"egress", f.Egress},
 	} {
 		v4, v6 := merge(s.networks)

@@ -32,8 +32,8 @@ func TestSetsMergeRanges(t *testing.T) {
 				f.APIClients = append(f.APIClients, netip.MustParsePrefix(n))
 			}
 			sets := configure.Sets(f)
-			if len(sets) != 10 {
-				t.Fatalf("got %d sets, want all ten", len(sets))
+			if len(sets) != 12 {
+				t.Fatalf("got %d sets, want all twelve", len(sets))
 			}
 			var got []string
 			for _, s := range sets {

@@ -121,9 +121,12 @@ func TestBlocks(t *testing.T) {
   disable_hostname = false
   basic_auth       = { prometheus = "` + bcrypt + `", "second" = "credential:strongroom.metrics.bcrypt" }
   client_ca        = "credential:strongroom.metrics.ca"
+  otlp_endpoint    = "https://collector.example.net:4318/"
+  otlp_ca          = "file:/var/lib/hostcheck/otlp.pem"
 }`, want: func(c *node.Config) {
 			c.Telemetry = node.TelemetryConfig{StatsDAddress: "10.3.0.5:8125", DogStatsDAddr: "statsd.example.net:8125", DogStatsDTags: []string{"env:prod"},
-				MetricsPrefix: "strongroom", BasicAuth: map[string]string{"prometheus": bcrypt, "second": "credential:strongroom.metrics.bcrypt"}, ClientCA: "credential:strongroom.metrics.ca"}
+				MetricsPrefix: "strongroom", BasicAuth: map[string]string{"prometheus": bcrypt, "second": "credential:strongroom.metrics.bcrypt"}, ClientCA: "credential:strongroom.metrics.ca",
+				OTLPEndpoint: "https://collector.example.net:4318", OTLPCA: "file:/var/lib/hostcheck/otlp.pem"}
 		}},
 		"audit": {src: `audit "file" { format = "json" }
 audit "syslog" {}
@@ -170,11 +173,20 @@ func TestBlockMistakes(t *testing.T) {
 		"recovery, to a file":          {"recovery {\n  recipients = [\"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr\"]\n  deliver_to = [\"https://a/b\"]\n}", map[int]string{10: "neither"}},
 		"recovery, with a query":       {"recovery {\n  recipients = [\"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr\"]\n  deliver_to = [\"https://a/b/?token=PLANTED\"]\n}", map[int]string{10: "neither"}},
 		"recovery, shut out":           {"recovery {\n  recipients = [\"age1mzl23z83037m3mv3l7uvjnwjzc37j53yenl833232ax458x0vvpsqqp3gr\"]\n  deliver_to = [\"https://10.4.0.1/b/\"]\n}", map[int]string{10: "not in firewall.egress"}},
+		"logs, shut out":               {"logs {\n  receiver = \"https://logs.example.net:19532\"\n}", map[int]string{8: "firewall.log_receivers is empty"}},
+		"logs, nowhere":                {"logs {\n}", map[int]string{8: "receiver"}},
+		"logs, in the clear":           {"logs {\n  receiver = \"http://logs.example.net:19532\"\n}", map[int]string{9: "not an https URL of a host and a port", 8: "firewall.log_receivers is empty"}},
+		"logs, without a port":         {"logs {\n  receiver = \"https://logs.example.net\"\n}", map[int]string{9: "not an https URL of a host and a port", 8: "firewall.log_receivers is empty"}},
+		"logs, with a path":            {"logs {\n  receiver = \"https://logs.example.net:19532/upload\"\n}", map[int]string{9: "not an https URL of a host and a port", 8: "firewall.log_receivers is empty"}},
 		"raft out of range":            {"raft {\n  performance_multiplier = \"11\"\n}", map[int]string{9: "not a number from 1 to 10"}},
 		"raft with zeros":              {"raft {\n  performance_multiplier = \"05\"\n}", map[int]string{9: "not a number from 1 to 10"}},
 		"raft with a number":           {"raft {\n  performance_multiplier = 5\n}", map[int]string{9: "performance_multiplier"}},
 		"raft with another key":        {"raft {\n  trailing_logs = \"5\"\n}", map[int]string{9: "unknown key"}},
 		"memory lock of another image": {`memory_lock = "on"`, map[int]string{8: "this image was baked with off"}},
+		"a collector in the clear":     {`telemetry { otlp_endpoint = "http://10.3.0.5:4318" }`, map[int]string{8: "not an https URL without a path"}},
+		"a collector with a path":      {`telemetry { otlp_endpoint = "https://collector.example.net/v1/metrics" }`, map[int]string{8: "not an https URL without a path"}},
+		"a collector that is cut off":  {`telemetry { otlp_endpoint = "https://192.0.2.5:4318" }`, map[int]string{8: "not in firewall.egress"}},
+		"on drift":                     {`on_drift = "restart"`, map[int]string{8: "neither report nor stop"}},
 		"memory lock":                  {`memory_lock = "yes"`, map[int]string{8: "neither on nor off"}},
 		"join without a member":        {"join {\n}", map[int]string{8: "names no member"}},
 		"leader without an address":    {"join {\n  leader {\n  }\n}", map[int]string{9: "address"}},

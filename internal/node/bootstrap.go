@@ -24,12 +24,14 @@ var BootstrapCredentialNames = []string{
 
 // Bootstrap is how a cluster is started for the first time. It holds no secret.
 type Bootstrap struct {
-	Here        bool             `json:"here"`           // this node initialises, and no other one has this set
-	Lock        string           `json:"lock,omitempty"` // a directory on a volume that all candidates share: the first one initialises
-	Threshold   int              `json:"threshold"`      // how many shares are needed
-	Shares      []BootstrapShare `json:"shares"`         // in the order of the file
-	Nodes       []string         `json:"nodes"`          // DNS names of the nodes' certificates; may hold *
-	Logins      []BootstrapLogin `json:"logins"`         // for people, by certificate
+	Here bool   `json:"here"`           // this node initialises, and no other one has this set
+	Lock string `json:"lock,omitempty"` // a directory on a volume that all candidates share: the first one initialises
+	// LockStore is an object store in which the first of all candidates that have the same block leaves its name; nil: there is none.
+	LockStore   *SnapshotSink    `json:"lock_store,omitempty"`
+	Threshold   int              `json:"threshold"` // how many shares are needed
+	Shares      []BootstrapShare `json:"shares"`    // in the order of the file
+	Nodes       []string         `json:"nodes"`     // DNS names of the nodes' certificates; may hold *
+	Logins      []BootstrapLogin `json:"logins"`    // for people, by certificate
 	Provisioner Provisioner      `json:"provisioner"`
 	Autopilot   Autopilot        `json:"autopilot"`
 }
@@ -70,7 +72,7 @@ type Autopilot struct {
 
 // BootstrapSink is a place that one secret is delivered to.
 type BootstrapSink struct {
-	Type    string            `json:"type"` // "file", "vault", "aws_secrets_manager", "gcp_secret_manager", "azure_key_vault"
+	Type    string            `json:"type"` // "file", "vault", "transit", "aws_secrets_manager", "gcp_secret_manager", "azure_key_vault"
 	Options map[string]string `json:"options"`
 	Token   Reference         `json:"token,omitempty"`
 	CA      Reference         `json:"ca,omitempty"`
@@ -79,6 +81,7 @@ type BootstrapSink struct {
 type bootstrapSpec struct {
 	Here        *bool            `hcl:"here,optional"`
 	Lock        string           `hcl:"lock,optional"`
+	LockStores  []sinkSpec       `hcl:"lock_store,block"`
 	Threshold   string           `hcl:"threshold"`
 	Nodes       []string         `hcl:"nodes"`
 	Shares      []shareSpec      `hcl:"share,block"`
@@ -119,6 +122,7 @@ type bootstrapSinkSpec struct {
 	Path       string `hcl:"path,optional"`
 	Address    string `hcl:"address,optional"`
 	Mount      string `hcl:"mount,optional"`
+	Key        string `hcl:"key,optional"`
 	Namespace  string `hcl:"namespace,optional"`
 	ServerName string `hcl:"server_name,optional"`
 	Token      string `hcl:"token,optional"`
@@ -136,6 +140,7 @@ var bootstrapSinks = []struct {
 }{
 	{"file", []string{"path"}, nil},
 	{"vault", []string{"address", "path", "token"}, []string{"mount", "namespace", "server_name", "ca"}},
+	{"transit", []string{"address", "key", "path", "token"}, []string{"mount", "namespace", "server_name", "ca"}},
 	{"aws_secrets_manager", []string{"name", "region"}, nil},
 	{"gcp_secret_manager", []string{"name", "project"}, nil},
 	{"azure_key_vault", []string{"name", "vault_name"}, nil},
@@ -152,13 +157,21 @@ func (s *bootstrapSpec) check(at locator, wrong *Mistakes) *Bootstrap {
 	b := &Bootstrap{Here: s.Here != nil && *s.Here, Lock: s.Lock, Nodes: s.Nodes}
 	if block.isString("lock") {
 		below(block, "lock", s.Lock, wrong)
-		if b.Here {
-			wrong.add(block.attribute("lock"), "with here = true exactly one node has the flag; with lock all candidates have the same block", "here and lock are two ways to say which node initialises")
+	}
+	b.LockStore = checkLockStore(block, wrong)
+	ways := len(block.blocks("lock_store"))
+	for _, one := range []bool{b.Here, block.has("lock")} {
+		if one {
+			ways++
 		}
+	}
+	if ways > 1 {
+		wrong.add(at.start("bootstrap"), "with here = true exactly one node has the flag; with lock or lock_store all candidates have the same block",
+			"bootstrap says in %d ways which node initialises", ways)
 	}
 	var places []string
 	place := func(sink BootstrapSink, at locator) {
-		if name := sink.Name(); name != "" {
+		if name := sink.place(); name != "" {
 			if slices.Contains(places, name) {
 				wrong.add(at.body.SrcRange, "each secret has a place of its own", "two secrets go to the same place")
 			}
@@ -175,6 +188,19 @@ func (s *bootstrapSpec) check(at locator, wrong *Mistakes) *Bootstrap {
 	b.Provisioner = s.Provisioner.check(at, block, place, wrong)
 	b.Autopilot = s.Autopilot.check(block, wrong)
 	return b
+}
+
+// checkLockStore gives nil without the block.
+func checkLockStore(block locator, wrong *Mistakes) *SnapshotSink {
+	blocks := block.blocks("lock_store")
+	if len(blocks) != 1 || len(blocks[0].labels) != 1 {
+		return nil // reported elsewhere
+	}
+	store, ok := storeOf("lock_store", blocks[0], sinkTypes[1:], wrong)
+	if !ok {
+		return nil
+	}
+	return &store
 }
 
 func checkShares(block locator, specs []shareSpec, place func(BootstrapSink, locator), wrong *Mistakes) []BootstrapShare {
@@ -270,7 +296,7 @@ func checkSink(at locator, specs []bootstrapSinkSpec, wrong *Mistakes) Bootstrap
 		}
 	}
 	sink := BootstrapSink{Type: spec.Type, Options: map[string]string{}}
-	for name, value := range map[string]string{"path": spec.Path, "address": spec.Address, "mount": spec.Mount, "namespace": spec.Namespace, "server_name": spec.ServerName,
+	for name, value := range map[string]string{"path": spec.Path, "address": spec.Address, "mount": spec.Mount, "key": spec.Key, "namespace": spec.Namespace, "server_name": spec.ServerName,
 		"name": spec.Name, "region": spec.Region, "project": spec.Project, "vault_name": spec.VaultName} {
 		if value != "" {
 			sink.Options[name] = value
@@ -282,22 +308,15 @@ func checkSink(at locator, specs []bootstrapSinkSpec, wrong *Mistakes) Bootstrap
 			below(block, "path", spec.Path, wrong)
 		}
 	case "vault":
-		if sink.Options["mount"] == "" {
-			sink.Options["mount"] = "secret"
+		sink.checkServer(block, spec, "secret", []string{"path", "mount", "namespace"}, wrong)
+	case "transit":
+		if block.isString("path") {
+			below(block, "path", spec.Path, wrong)
 		}
-		if block.isString("address") {
-			if err := CheckURL(spec.Address); err != nil {
-				wrong.add(block.attribute("address"), "for example \"https://vault.example.net:8200\"", "address: %v", err)
-			}
+		if block.isString("key") && !apiName(spec.Key, false) {
+			wrong.add(block.attribute("key"), "letters, digits, dots, dashes and underscores", "key %q is not a name", spec.Key)
 		}
-		for _, name := range []string{"path", "mount", "namespace"} {
-			if block.isString(name) && !apiName(sink.Options[name], true) {
-				wrong.add(block.attribute(name), "letters, digits, dots, dashes, underscores, and slashes between them", "%s is not a path", name)
-			}
-		}
-		checkServerName(block, spec.ServerName, wrong)
-		sink.Token = bootstrapReference(block, "token", spec.Token, "; a secret has no place in node.hcl, so change it if it stood there", wrong)
-		sink.CA = reference(block, "ca", spec.CA, "", wrong)
+		sink.checkServer(block, spec, "transit", []string{"mount", "namespace"}, wrong)
 	default:
 		// They become parts of a URL. Key Vault takes letters, digits and dashes only, Google also underscores, AWS paths.
 		for _, name := range []string{"name", "region", "project", "vault_name"} {
@@ -309,6 +328,26 @@ func checkSink(at locator, specs []bootstrapSinkSpec, wrong *Mistakes) Bootstrap
 		}
 	}
 	return sink
+}
+
+// checkServer judges what leads to an engine of another Vault or OpenBao.
+func (s *BootstrapSink) checkServer(block locator, spec bootstrapSinkSpec, mount string, paths []string, wrong *Mistakes) {
+	if s.Options["mount"] == "" {
+		s.Options["mount"] = mount
+	}
+	if block.isString("address") {
+		if err := CheckURL(spec.Address); err != nil {
+			wrong.add(block.attribute("address"), "for example \"https://vault.example.net:8200\"", "address: %v", err)
+		}
+	}
+	for _, name := range paths {
+		if block.isString(name) && !apiName(s.Options[name], true) {
+			wrong.add(block.attribute(name), "letters, digits, dots, dashes, underscores, and slashes between them", "%s is not a path", name)
+		}
+	}
+	checkServerName(block, spec.ServerName, wrong)
+	s.Token = bootstrapReference(block, "token", spec.Token, "; a secret has no place in node.hcl, so change it if it stood there", wrong)
+	s.CA = reference(block, "ca", spec.CA, "", wrong)
 }
 
 // bootstrapReference also knows the credentials that hostcheck bootstrap alone is given.
@@ -329,6 +368,14 @@ func bootstrapReference(at locator, name, text, more string, wrong *Mistakes) Re
 	return r
 }
 
+// place is what no two sinks have in common.
+func (s BootstrapSink) place() string {
+	if s.Type == "transit" {
+		return "file:" + s.Options["path"]
+	}
+	return s.Name()
+}
+
 // Name tells sinks apart, in the report and in messages.
 func (s BootstrapSink) Name() string {
 	switch s.Type {
@@ -336,6 +383,8 @@ func (s BootstrapSink) Name() string {
 		return "file:" + s.Options["path"]
 	case "vault":
 		return "vault:" + s.Options["address"] + "/" + path.Join(s.Options["namespace"], s.Options["mount"], s.Options["path"])
+	case "transit":
+		return "transit:" + s.Options["address"] + "/" + path.Join(s.Options["namespace"], s.Options["mount"], s.Options["key"]) + ":" + s.Options["path"]
 	case "aws_secrets_manager":
 		return s.Type + ":" + s.Options["region"] + "/" + s.Options["name"]
 	case "gcp_secret_manager":
@@ -454,6 +503,9 @@ func (b *Bootstrap) reachable(firewall Firewall, at locator, wrong *Mistakes) {
 		return
 	}
 	block := at.block("bootstrap")
+	if b.LockStore != nil {
+		b.LockStore.reachable(firewall, at.start("bootstrap"), block.block("lock_store"), wrong)
+	}
 	check := func(sink BootstrapSink, at locator) {
 		if address := sink.Options["address"]; address != "" {
 			reach(Host(address), "egress", firewall.Egress, at.block("sink").attribute("address"), wrong)

@@ -67,9 +67,25 @@ func TestBootstrapBlock(t *testing.T) {
 	}
 }
 
+func TestLockStore(t *testing.T) {
+	src := strings.Replace(bootstrapBlock, "here      = true", "lock_store \"s3\" {\n    bucket = \"start\"\n    region = \"eu-central-1\"\n    prefix = \"vault/prod/\"\n  }", 1)
+	c, err := node.Parse("node.hcl", []byte(top+src), node.Image{Server: "vault", ClusterPort: 8201})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Bootstrap.LockStore; c.Bootstrap.Here || s == nil || s.Name() != "s3:start/vault/prod/" || s.Options["region"] != "eu-central-1" {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestBootstrapMistakes(t *testing.T) {
 	for name, c := range map[string]struct{ from, to, want string }{
-		"both ways":          {"here      = true", "here = true\n  lock = \"/var/lib/hostcheck/bootstrap/lock\"", "two ways to say"},
+		"both ways":          {"here      = true", "here = true\n  lock = \"/var/lib/hostcheck/bootstrap/lock\"", "in 2 ways which node"},
+		"three ways":         {"here      = true", "here = true\n  lock = \"/var/lib/hostcheck/bootstrap/lock\"\n  lock_store \"gcs\" {\n    bucket = \"start\"\n  }", "in 3 ways which node"},
+		"lock in a file":     {"here      = true", "lock_store \"file\" {\n  }", `lock_store "file" is no place`},
+		"lock, no bucket":    {"here      = true", "lock_store \"s3\" {\n  }", "bucket is missing"},
+		"two locks":          {"here      = true", "lock_store \"gcs\" {\n    bucket = \"start\"\n  }\n  lock_store \"gcs\" {\n    bucket = \"other\"\n  }", "in 2 ways which node"},
+		"lock far away":      {"here      = true", "lock_store \"s3\" {\n    bucket = \"start\"\n    endpoint = \"https://10.4.0.9\"\n    access_key = \"credential:strongroom.snapshot.access\"\n    secret_key = \"credential:strongroom.snapshot.secret\"\n  }", "is not in firewall.egress"},
 		"lock elsewhere":     {"here      = true", "lock = \"/tmp\"", "lock is not below"},
 		"threshold":          {`threshold = "1"`, `threshold = "2"`, "is not a number from 1 to 1"},
 		"everybody":          {`nodes     = ["*.nodes.example.net"]`, `nodes = ["*"]`, "no DNS name"},
@@ -87,11 +103,18 @@ func TestBootstrapMistakes(t *testing.T) {
 		"unreachable":        {"https://10.3.0.9:8200", "https://10.4.0.9:8200", "is not in firewall.egress"},
 		"no break-glass":     {`policy = "break-glass"`, `policy = "provisioner"`, "no login has policy break-glass"},
 		"no such policy":     {`policy = "admin"`, `policy = "root"`, `policy "root" is not known`},
-		"a cloud":            {`sink "file" {`, "sink \"azure_key_vault\" {\n name = \"a_b\"\n vault_name = \"prod\"", `name "a_b" is not a name`},
-		"a cloud, a region":  {`sink "file" {`, "sink \"aws_secrets_manager\" {\n name = \"a/b\"\n region = \"x.example.net\"", `region "x.example.net" is not a name`},
-		"a cloud, nothing":   {`sink "file" {`, "sink \"gcp_secret_manager\" {\n name = \"a\"", `project is missing`},
-		"ttl":                {`ttl = "2h"`, `ttl = "2s"`, "is no time of"},
-		"unknown":            {"autopilot {", "autopilot {\n  more = \"1\"", `unknown key "more"`},
+		"a file elsewhere, by transit": {`sink "file" {
+      path = "/var/lib/hostcheck/bootstrap/provisioner/token.json"`, `sink "transit" {
+      address = "https://10.3.0.9:8200"
+      key     = "shares"
+      token   = "credential:strongroom.bootstrap.sink-2"
+      path    = "/tmp/token.json"`, "path is not below"},
+		"transit, a key with slashes": {`sink "file" {`, "sink \"transit\" {\n address = \"https://10.3.0.9:8200\"\n token = \"credential:strongroom.bootstrap.sink-2\"\n key = \"a/b\"", `key "a/b" is not a name`},
+		"a cloud":                     {`sink "file" {`, "sink \"azure_key_vault\" {\n name = \"a_b\"\n vault_name = \"prod\"", `name "a_b" is not a name`},
+		"a cloud, a region":           {`sink "file" {`, "sink \"aws_secrets_manager\" {\n name = \"a/b\"\n region = \"x.example.net\"", `region "x.example.net" is not a name`},
+		"a cloud, nothing":            {`sink "file" {`, "sink \"gcp_secret_manager\" {\n name = \"a\"", `project is missing`},
+		"ttl":                         {`ttl = "2h"`, `ttl = "2s"`, "is no time of"},
+		"unknown":                     {"autopilot {", "autopilot {\n  more = \"1\"", `unknown key "more"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !strings.Contains(bootstrapBlock, c.from) {

@@ -32,7 +32,11 @@ func check(spec fileSpec, at locator, image Image, wrong *Mistakes) *Config {
 		wrong.add(at.attribute("moved_from"), "the name that the refusal told, for example \"aws i-0123456789abcdef0\"",
 			"moved_from %q is not the name of a machine", spec.MovedFrom)
 	}
+	if at.isString("on_drift") && spec.OnDrift != "report" && spec.OnDrift != "stop" {
+		wrong.add(at.attribute("on_drift"), "write \"report\", which is the default, or \"stop\"", "on_drift %q is neither report nor stop", spec.OnDrift)
+	}
 	config := &Config{
+		StopOnDrift: spec.OnDrift == "stop",
 		ClusterName: spec.Cluster.Name,
 		APIAddr:     spec.APIAddr,
 		ClusterAddr: spec.ClusterAddr,
@@ -46,6 +50,8 @@ func check(spec fileSpec, at locator, image Image, wrong *Mistakes) *Config {
 		Recovery:    spec.Recovery.check(at, wrong),
 		Snapshot:    spec.Snapshot.check(at, wrong),
 		Audit:       checkAudit(at, wrong),
+		Logs:        spec.Logs.check(at, wrong),
+		Retire:      checkRetire(at, wrong),
 		Firewall:    spec.Firewall.check(at, wrong),
 		Bootstrap:   spec.Bootstrap.check(at, wrong),
 	}

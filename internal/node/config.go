@@ -12,6 +12,7 @@ type Config struct {
 	ClusterName string
 	APIAddr     string // URL; may hold a go-sockaddr template
 	ClusterAddr string // URL; may hold a go-sockaddr template
+	StopOnDrift bool   // the server does not run on when a must control fails, if the cluster can lose it
 	MovedFrom   string // one of the names of the machine that the data partition was made on; usually empty
 	Join        JoinConfig
 	Raft        Raft
@@ -22,6 +23,8 @@ type Config struct {
 	Recovery    Recovery
 	Snapshot    *Snapshot     // nil: nobody takes one
 	Audit       []AuditDevice // in the order of the file
+	Logs        *Logs         // nil: the journal stays on the node
+	Retire      []Retire      // in the order of the file; empty: nobody takes this node out by itself
 	Firewall    Firewall
 	Bootstrap   *Bootstrap // nil: this node initialises no cluster
 }
@@ -36,6 +39,7 @@ type fileSpec struct {
 	ClusterAddr string         `hcl:"cluster_addr"`
 	MemoryLock  string         `hcl:"memory_lock,optional"`
 	MovedFrom   string         `hcl:"moved_from,optional"`
+	OnDrift     string         `hcl:"on_drift,optional"`
 	Join        *joinSpec      `hcl:"join,block"`
 	Raft        *raftSpec      `hcl:"raft,block"`
 	Seal        *sealSpec      `hcl:"seal,block"`
@@ -45,6 +49,8 @@ type fileSpec struct {
 	Recovery    *recoverySpec  `hcl:"recovery,block"`
 	Snapshot    *snapshotSpec  `hcl:"snapshot,block"`
 	Audit       []auditSpec    `hcl:"audit,block"`
+	Logs        *logsSpec      `hcl:"logs,block"`
+	Retire      []retireSpec   `hcl:"retire,block"`
 	Firewall    firewallSpec   `hcl:"firewall,block"`
 	Bootstrap   *bootstrapSpec `hcl:"bootstrap,block"`
 }

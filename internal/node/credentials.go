@@ -26,7 +26,7 @@ const (
 // units of configure and renew have the same list.
 var CredentialNames = []string{
 	CredentialCert, CredentialKey, CredentialCA,
-	"strongroom.leader.ca",
+	"strongroom.leader.ca", CredentialLogsCA,
 	"strongroom.metrics.bcrypt", "strongroom.metrics.ca",
 	"strongroom.seal.ca", "strongroom.seal.client.crt", "strongroom.seal.client.key", "strongroom.seal.credentials", "strongroom.seal.id",
 	"strongroom.seal.key", "strongroom.seal.previous", "strongroom.seal.secret", "strongroom.seal.session", "strongroom.seal.token",

@@ -49,6 +49,12 @@ func TestDocument(t *testing.T) {
 			keys = append(keys, o.name)
 		}
 	}
+	for _, r := range retireTypes {
+		keys = append(keys, r.name)
+		for _, o := range r.options {
+			keys = append(keys, o.name)
+		}
+	}
 	for _, key := range slices.Concat(keys, CredentialNames, SnapshotCredentialNames) {
 		if !strings.Contains(text, "`"+key+"`") && !strings.Contains(text, `"`+key+`"`) {
 			t.Errorf("docs/node-config.md does not name `%s`", key)

@@ -140,7 +140,7 @@ func (f Fetcher) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 // exchange is one request.
 type exchange struct {
 	method    string // "": GET
-	body      []byte // with PUT
+	body      []byte // with PUT and POST
 	url       *url.URL
 	host      string // "": that of the URL
 	header    http.Header

@@ -11,6 +11,7 @@ type Firewall struct {
 	ClusterPeers  []netip.Prefix // the other Raft members, both ways
 	Monitoring    []netip.Prefix // may reach the telemetry port
 	LoadBalancers []netip.Prefix // may reach the API and the health endpoints
+	LogReceivers  []netip.Prefix // may be reached by the journal, at the image's log_port
 	Egress        []netip.Prefix // may be reached beyond the bootstrap services
 }
 
@@ -19,23 +20,25 @@ type firewallSpec struct {
 	ClusterPeers  []string `hcl:"cluster_peers,optional"`
 	Monitoring    []string `hcl:"monitoring,optional"`
 	LoadBalancers []string `hcl:"load_balancers,optional"`
+	LogReceivers  []string `hcl:"log_receivers,optional"`
 	Egress        []string `hcl:"egress,optional"`
 }
 
 func (s firewallSpec) check(at locator, wrong *Mistakes) Firewall {
 	fw := at.block("firewall")
-	inbound := func(name string, list []string) []netip.Prefix { return networks(fw, name, list, false, wrong) }
+	few := func(name string, list []string) []netip.Prefix { return networks(fw, name, list, false, wrong) }
 	return Firewall{
-		APIClients:    inbound("api_clients", s.APIClients),
-		ClusterPeers:  inbound("cluster_peers", s.ClusterPeers),
-		Monitoring:    inbound("monitoring", s.Monitoring),
-		LoadBalancers: inbound("load_balancers", s.LoadBalancers),
+		APIClients:    few("api_clients", s.APIClients),
+		ClusterPeers:  few("cluster_peers", s.ClusterPeers),
+		Monitoring:    few("monitoring", s.Monitoring),
+		LoadBalancers: few("load_balancers", s.LoadBalancers),
+		LogReceivers:  few("log_receivers", s.LogReceivers),
 		Egress:        networks(fw, "egress", s.Egress, true, wrong),
 	}
 }
 
 // networks reads a list of CIDRs and addresses. A set that holds every address is no
-// firewall, so inbound sets refuse it; a node may have to reach the whole internet (a cloud
+// firewall, so it is refused; a node may have to reach the whole internet (a cloud
 // KMS has no fixed addresses), so egress may say so.
 func networks(fw locator, name string, list []string, everywhere bool, wrong *Mistakes) []netip.Prefix {
 	var out []netip.Prefix

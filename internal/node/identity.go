@@ -25,6 +25,9 @@ type Identity struct {
 	// through the API.
 	Audit     []AuditDevice `json:"audit"`
 	Bootstrap *Bootstrap    `json:"bootstrap,omitempty"` // nil: this node initialises no cluster
+	Retire    []Retire      `json:"retire,omitempty"`    // who says that this machine goes for good
+	// StopOnDrift says that the agent stops the server when a must control fails on the running node and the cluster can lose it.
+	StopOnDrift bool `json:"stop_on_drift,omitempty"`
 }
 
 // Join says where the members of the cluster are looked for. All that is given is tried; without anything the node
@@ -64,4 +67,8 @@ type Telemetry struct {
 	BasicAuth map[string]string `json:"basic_auth,omitempty"`
 	// ClientCA are the authorities of scrapers' certificates, PEM. Empty: none is asked for.
 	ClientCA string `json:"client_ca,omitempty"`
+	// OTLPEndpoint is where metrics and journal entries are sent: "https://collector.example.net:4318". Empty: nowhere.
+	OTLPEndpoint string `json:"otlp_endpoint,omitempty"`
+	// OTLPCA are the authorities of its certificate, PEM. Empty: Identity.CA.
+	OTLPCA string `json:"otlp_ca,omitempty"`
 }

@@ -32,18 +32,47 @@ func checkReach(c *Config, at locator, wrong *Mistakes) {
 	if c.Snapshot != nil {
 		sinks := at.block("snapshot").blocks("sink")
 		for i, sink := range c.Snapshot.Sinks {
-			if sink.Type != "file" && len(c.Firewall.Egress) == 0 {
-				wrong.add(at.start("snapshot"), "put its networks into firewall.egress (docs/snapshot.md)", "snapshot: firewall.egress is empty, so %s cannot be reached", sink.Name())
-			} else if endpoint := sink.Options["endpoint"]; endpoint != "" {
-				reach(Host(endpoint), "egress", c.Firewall.Egress, sinks.at(i).attribute("endpoint"), wrong)
-			}
+			sink.reachable(c.Firewall, at.start("snapshot"), sinks.at(i), wrong)
+		}
+	}
+	if c.Logs != nil {
+		if len(c.Firewall.LogReceivers) == 0 {
+			wrong.add(at.start("logs"), "put its address into firewall.log_receivers", "logs: firewall.log_receivers is empty, so the receiver cannot be reached")
+		} else {
+			reach(Host(c.Logs.Receiver), "log_receivers", c.Firewall.LogReceivers, at.block("logs").attribute("receiver"), wrong)
+		}
+	}
+	for i, r := range c.Retire {
+		if r.Type != RetireAWS {
+			continue // the metadata service alone is asked
+		}
+		block := at.blocks("retire").at(i)
+		if len(c.Firewall.Egress) == 0 {
+			wrong.add(at.start("retire"), "put the networks of EC2 Auto Scaling's API into firewall.egress (docs/retire.md)", "retire \"aws\": firewall.egress is empty, so the hook cannot be completed")
+		} else if endpoint := r.Options["endpoint"]; endpoint != "" {
+			reach(Host(endpoint), "egress", c.Firewall.Egress, block.attribute("endpoint"), wrong)
 		}
 	}
 	telemetry := at.block("telemetry")
+	if c.Telemetry.OTLPEndpoint != "" {
+		reach(Host(c.Telemetry.OTLPEndpoint), "egress", c.Firewall.Egress, telemetry.attribute("otlp_endpoint"), wrong)
+	}
 	for name, address := range map[string]string{"statsd_address": c.Telemetry.StatsDAddress, "dogstatsd_addr": c.Telemetry.DogStatsDAddr} {
 		if host, _, err := net.SplitHostPort(address); err == nil {
 			reach(host, "egress", c.Firewall.Egress, telemetry.attribute(name), wrong)
 		}
+	}
+}
+
+// reachable finds a store that the node's own firewall keeps away.
+func (s SnapshotSink) reachable(firewall Firewall, block hcl.Range, at locator, wrong *Mistakes) {
+	if s.Type == "file" {
+		return
+	}
+	if len(firewall.Egress) == 0 {
+		wrong.add(block, "put its networks into firewall.egress (docs/snapshot.md)", "firewall.egress is empty, so %s cannot be reached", s.Name())
+	} else if endpoint := s.Options["endpoint"]; endpoint != "" {
+		reach(Host(endpoint), "egress", firewall.Egress, at.attribute("endpoint"), wrong)
 	}
 }
 

@@ -15,8 +15,8 @@ const SnapshotDirectory = "/var/lib/hostcheck/snapshots"
 // CredentialSnapshotToken is a token of the server that may do nothing but read a snapshot.
 const CredentialSnapshotToken = "strongroom.snapshot.token"
 
-// SnapshotCredentialNames are the credentials of hostcheck-snapshot.service beside those of TLS. No other unit loads them: what the
-// network talks to, the agent, can neither read a snapshot nor delete one.
+// SnapshotCredentialNames are the credentials of hostcheck-snapshot.service beside those of TLS. Of other units only that of the first start loads
+// them, which takes the first snapshot: what the network talks to, the agent, can neither read a snapshot nor delete one.
 var SnapshotCredentialNames = []string{CredentialSnapshotToken, "strongroom.snapshot.access", "strongroom.snapshot.secret", "strongroom.snapshot.session"}
 
 // Snapshot says how the cluster is backed up. It holds no secret.
@@ -54,11 +54,14 @@ type sinkSpec struct {
 	Rest struct{} `hcl:",remain"`
 }
 
-// sinkTypes are the places that archives can be put to.
-var sinkTypes = []struct {
+// sinkType is a kind of place.
+type sinkType struct {
 	name    string
 	options []option
-}{
+}
+
+// sinkTypes are the places that archives can be put to. The first one is none that nodes share.
+var sinkTypes = []sinkType{
 	{"file", []option{{name: "directory", usual: SnapshotDirectory}}},
 	{"s3", []option{
 		{name: "bucket", required: true},
@@ -152,29 +155,32 @@ func checkSinks(at, snapshot locator, wrong *Mistakes) []SnapshotSink {
 		if len(block.labels) != 1 {
 			continue // reported by the decoder
 		}
-		i := slices.IndexFunc(sinkTypes, func(t struct {
-			name    string
-			options []option
-		}) bool {
-			return t.name == block.labels[0]
-		})
-		if i < 0 {
-			var names []string
-			for _, t := range sinkTypes {
-				names = append(names, t.name)
-			}
-			wrong.add(block.label0(), "one of "+strings.Join(names, ", "), "sink %q is no place that is known", block.labels[0])
+		sink, ok := storeOf("sink", block, sinkTypes, wrong)
+		if !ok {
 			continue
 		}
-		v := options("sink "+sinkTypes[i].name, block.locator, sinkTypes[i].options, wrong)
-		sink := SnapshotSink{Type: sinkTypes[i].name, Options: v.text, References: v.references}
-		sink.check(block.locator, wrong)
 		if slices.ContainsFunc(out, func(o SnapshotSink) bool { return o.Name() == sink.Name() }) {
 			wrong.add(block.label0(), "leave one of them out", "two sinks are the same place")
 		}
 		out = append(out, sink)
 	}
 	return out
+}
+
+// storeOf reads a block whose label is one of these places.
+func storeOf(what string, block labelled, types []sinkType, wrong *Mistakes) (SnapshotSink, bool) {
+	var names []string
+	for _, t := range types {
+		if names = append(names, t.name); t.name != block.labels[0] {
+			continue
+		}
+		v := options(what+" "+t.name, block.locator, t.options, wrong)
+		sink := SnapshotSink{Type: t.name, Options: v.text, References: v.references}
+		sink.check(block.locator, wrong)
+		return sink, true
+	}
+	wrong.add(block.label0(), "one of "+strings.Join(names, ", "), "%s %q is no place that is known", what, block.labels[0])
+	return SnapshotSink{}, false
 }
 
 // check judges what goes beyond one option.

@@ -174,13 +174,7 @@ var errOff = errors.New("turned off")
 // Ask gives what the metadata service answers at a path, asked once: the status, and with 200 the content. It is an error when the machine
 // does not run on that platform, by what its firmware says, or its image does not let the service be asked.
 func (s *Sources) Ask(ctx context.Context, on Platform, path string, limit int64) (status int, content []byte, err error) {
-	if s.platform() != on {
-		return 0, nil, fmt.Errorf("this machine is no instance of %s, by what its firmware says", on)
-	}
-	v, err := s.service()
-	if errors.Is(err, errNone) {
-		return 0, nil, Hinted(errors.New("the image does not let the metadata service be asked"), "its parameter metadata_egress")
-	}
+	v, err := s.serviceOf(on)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -192,6 +186,33 @@ func (s *Sources) Ask(ctx context.Context, on Platform, path string, limit int64
 		return 0, nil, fmt.Errorf("cannot ask the metadata service: %w", err)
 	}
 	return a.status, a.body, nil
+}
+
+// Tell posts a document to a path of the metadata service, once, and gives the status of the answer. Azure's is the only one that takes any.
+func (s *Sources) Tell(ctx context.Context, on Platform, path string, document []byte) (status int, err error) {
+	v, err := s.serviceOf(on)
+	if err != nil {
+		return 0, err
+	}
+	header := v.header.Clone()
+	header.Set("Content-Type", "application/json")
+	a, err := v.ask(ctx, v.endpoints[0], http.MethodPost, path, header, document, 64<<10)
+	if err != nil {
+		return 0, fmt.Errorf("cannot tell the metadata service: %w", err)
+	}
+	return a.status, nil
+}
+
+// serviceOf is the machine's metadata service, when it runs on this platform.
+func (s *Sources) serviceOf(on Platform) (*service, error) {
+	if s.platform() != on {
+		return nil, fmt.Errorf("this machine is no instance of %s, by what its firmware says", on)
+	}
+	v, err := s.service()
+	if errors.Is(err, errNone) {
+		return nil, Hinted(errors.New("the image does not let the metadata service be asked"), "its parameter metadata_egress")
+	}
+	return v, err
 }
 
 // read gives the document at a path, errNone or errOff.
@@ -237,7 +258,7 @@ func (v *service) get(ctx context.Context, path string, limit int64) (answer, er
 
 func (v *service) getFrom(ctx context.Context, endpoint netip.Addr, path string, limit int64) (answer, error) {
 	if !v.session {
-		return v.ask(ctx, endpoint, http.MethodGet, path, v.header, limit)
+		return v.ask(ctx, endpoint, http.MethodGet, path, v.header, nil, limit)
 	}
 	for fresh := v.token == ""; ; fresh = true {
 		if fresh {
@@ -245,7 +266,7 @@ func (v *service) getFrom(ctx context.Context, endpoint netip.Addr, path string,
 				return answer{}, err
 			}
 		}
-		a, err := v.ask(ctx, endpoint, http.MethodGet, path, http.Header{tokenHeader: {v.token}}, limit)
+		a, err := v.ask(ctx, endpoint, http.MethodGet, path, http.Header{tokenHeader: {v.token}}, nil, limit)
 		if err != nil || a.status != http.StatusUnauthorized || fresh {
 			return a, err
 		}
@@ -260,7 +281,7 @@ const (
 
 // open asks for a token. It lives for as long as a boot may need one.
 func (v *service) open(ctx context.Context, endpoint netip.Addr) error {
-	a, err := v.ask(ctx, endpoint, http.MethodPut, "/latest/api/token", http.Header{ttlHeader: {"300"}}, 4<<10)
+	a, err := v.ask(ctx, endpoint, http.MethodPut, "/latest/api/token", http.Header{ttlHeader: {"300"}}, nil, 4<<10)
 	switch {
 	case err != nil:
 		return err
@@ -273,7 +294,7 @@ func (v *service) open(ctx context.Context, endpoint netip.Addr) error {
 	return nil
 }
 
-func (v *service) ask(ctx context.Context, endpoint netip.Addr, method, path string, header http.Header, limit int64) (answer, error) {
+func (v *service) ask(ctx context.Context, endpoint netip.Addr, method, path string, header http.Header, body []byte, limit int64) (answer, error) {
 	address := endpoint.String()
 	if endpoint.Is6() {
 		address = "[" + address + "]"
@@ -283,7 +304,7 @@ func (v *service) ask(ctx context.Context, endpoint netip.Addr, method, path str
 		return answer{}, err
 	}
 	a, err := v.fetcher.ask(ctx, exchange{
-		method: method, url: u, host: v.host, header: header, limit: limit, addresses: []netip.Addr{endpoint},
+		method: method, body: body, url: u, host: v.host, header: header, limit: limit, addresses: []netip.Addr{endpoint},
 	})
 	if err == nil && v.genuine != nil && (a.status == http.StatusOK || a.status == http.StatusNotFound) && !v.genuine(a.header) {
 		return answer{}, errors.New("what answers there is not the metadata service: the header Metadata-Flavor is missing")

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,6 +20,8 @@ type TelemetryConfig struct {
 	MetricsPrefix   string
 	BasicAuth       map[string]string // user → bcrypt hash, or a reference to one
 	ClientCA        Reference
+	OTLPEndpoint    string // "https://collector.example.net:4318"; empty: nothing is sent
+	OTLPCA          Reference
 }
 
 type telemetrySpec struct {
@@ -29,6 +32,8 @@ type telemetrySpec struct {
 	MetricsPrefix   string            `hcl:"metrics_prefix,optional"`
 	BasicAuth       map[string]string `hcl:"basic_auth,optional"`
 	ClientCA        string            `hcl:"client_ca,optional"`
+	OTLPEndpoint    string            `hcl:"otlp_endpoint,optional"`
+	OTLPCA          string            `hcl:"otlp_ca,optional"`
 }
 
 func (s *telemetrySpec) check(at locator, wrong *Mistakes) TelemetryConfig {
@@ -57,6 +62,15 @@ func (s *telemetrySpec) check(at locator, wrong *Mistakes) TelemetryConfig {
 	}
 	t.BasicAuth = checkBasicAuth(block, s.BasicAuth, wrong)
 	t.ClientCA = reference(block, "client_ca", s.ClientCA, "", wrong)
+	t.OTLPCA = reference(block, "otlp_ca", s.OTLPCA, "", wrong)
+	if block.isString("otlp_endpoint") {
+		t.OTLPEndpoint = s.OTLPEndpoint
+		u, err := url.Parse(s.OTLPEndpoint)
+		if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+			wrong.add(block.attribute("otlp_endpoint"), "for example \"https://collector.example.net:4318\"; /v1/metrics and /v1/logs are added", "otlp_endpoint is not an https URL without a path")
+		}
+		t.OTLPEndpoint = strings.TrimSuffix(s.OTLPEndpoint, "/")
+	}
 	return t
 }
 
