@@ -17,13 +17,14 @@ import (
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/report"
+	"github.com/strongroom/strongroom/internal/retire"
 	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/telemetry"
 )
 
 // Defaults of Options.
 const (
-	DefaultInterval = 30 * time.Second
+	DefaultInterval = 10 * time.Second
 	DefaultPort     = "9810" // that the agent serves on
 	DefaultAPIPort  = "8200" // of the server
 	DefaultTLS      = node.AgentTLS
@@ -51,9 +52,10 @@ type Options struct {
 	Server      server.Product // that the gate guards
 	Member      Member         // nil: no token, so that stage member never comes
 	Session     *cluster.Session
-	Identity    string           // file that configure leaves; empty: the node joins nothing
-	Discover    cluster.Discover // asks a cloud for members; nil: auto_join finds nobody
-	StateDir    string           // on the data partition; empty: cluster.DefaultStateDir
+	Identity    string                         // file that configure leaves; empty: the node joins nothing
+	Discover    cluster.Discover               // asks a cloud for members; nil: auto_join finds nobody
+	Cloud       func(node.Retire) retire.Cloud // that a retire block names; nil: nobody is listened to
+	StateDir    string                         // on the data partition; empty: cluster.DefaultStateDir
 	Units       Units
 	Exporter    *telemetry.Exporter
 	Journal     *telemetry.Journal
@@ -62,10 +64,14 @@ type Options struct {
 	Listen      string
 	ReportPath  string // where the gate left its report
 	Snapshots   string // where hostcheck snapshot leaves its result; empty: it is not shown
+	ShipsLogs   bool   // the image ships the journal
+	AuditSeen   string // where hostcheck audit-watch leaves what it has seen; empty: it is not shown
 	ServerAddr  string // the local server's API
 	Interval    time.Duration
 	// ServerMetrics gives the server's own metrics; nil: there is no way to ask.
 	ServerMetrics func(context.Context) (io.ReadCloser, error)
+	// Withdraw calls stop when the cluster can lose this node; nil: the members are asked.
+	Withdraw func(ctx context.Context, id node.Identity, done func(string), stop func(context.Context) error) error
 	// Attest has the TPM vouch for a report; nil: nobody answers /attest.
 	Attest   func(ctx context.Context, nonce attest.Hex, report []byte) ([]byte, error)
 	Notify   func(state string) error // to systemd
@@ -76,26 +82,34 @@ type Options struct {
 // Agent is one running agent.
 type Agent struct {
 	Options
-	gate     gateFile
-	material *renewable
-	phase    phase
-	since    time.Time // of the phase
-	complain once      // about a gate that cannot be opened
-	trouble  once      // with the agent's token
-	unknown  once      // who the node is
-	joiner   *cluster.Joiner
-	backup   time.Time // of the result of hostcheck snapshot that is shown
-	passed   bool      // the last judgement
-	named    named
-	access   telemetry.Access           // to the port
-	judgeNow chan chan *report.Document // the joiner asks for stage run
-	tasks    sync.WaitGroup
-	lastTick atomic.Int64
+	gate      gateFile
+	material  *renewable
+	phase     phase
+	since     time.Time // of the phase
+	complain  once      // about a gate that cannot be opened
+	trouble   once      // with the agent's token
+	unknown   once      // who the node is
+	blind     once      // to the audit log's file system
+	unshipped once      // what of the journal has left the node
+	unseen    once      // what the watch of the audit log has seen
+	joiner    *cluster.Joiner
+	backup    time.Time // of the result of hostcheck snapshot that is shown
+	passed    bool      // the last judgement
+	heeds     bool      // the cloud, which may say that this machine goes
+	named     named
+	access    telemetry.Access           // to the port
+	judgeNow  chan chan *report.Document // the joiner asks for stage run
+	driftStop driftStop
+	tasks     sync.WaitGroup
+	lastTick  atomic.Int64
 }
 
 // Run serves and judges until the context ends. It returns an error when it cannot serve.
 func Run(ctx context.Context, o Options) error {
 	a := &Agent{Options: o, gate: gateFile{path: o.ReportPath}, judgeNow: make(chan chan *report.Document)}
+	if a.Withdraw == nil {
+		a.Withdraw = a.withdrawFromCluster
+	}
 	a.material = newRenewable(o.TLS, o.Credentials, o.Log, o.Exporter.SetTLSExpiry)
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
@@ -155,6 +169,7 @@ func (a *Agent) loop(ctx context.Context, served <-chan error) error {
 			}
 			a.identify(ctx)
 			a.showSnapshots()
+			a.showLogs()
 			next.Reset(a.tick(ctx))
 			a.lastTick.Store(time.Now().UnixNano())
 			a.notify("WATCHDOG=1\nSTATUS=" + a.status())

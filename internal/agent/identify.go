@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"time"
@@ -28,23 +29,33 @@ func (a *Agent) identify(ctx context.Context) {
 		return // the joiner tells it
 	}
 	a.named.since = info.ModTime()
+	a.driftStop.wanted = id.StopOnDrift
 	a.Exporter.SetNode(telemetry.Node{ID: id.NodeID, Cluster: id.ClusterName, Seal: id.Seal})
 	if err := a.access.Set(id.Telemetry.BasicAuth, id.Telemetry.ClientCA); err != nil {
 		a.Log.ErrorContext(ctx, "not everybody who should can read metrics and report", "error", err)
 	}
-	a.push(ctx, id.Telemetry)
+	a.push(ctx, id)
+	a.heed(ctx, id)
 }
 
 // push sends figures to where node.hcl says, in place of where it said before.
-func (a *Agent) push(ctx context.Context, t node.Telemetry) {
+func (a *Agent) push(ctx context.Context, id node.Identity) {
+	t := id.Telemetry
 	if a.named.stop != nil {
 		a.named.stop()
 		a.named.stop = nil
 	}
+	ctx, a.named.stop = context.WithCancel(ctx)
+	if t.OTLPEndpoint != "" {
+		a.tasks.Go(func() {
+			a.Exporter.PushOTLP(ctx, telemetry.OTLP{
+				Endpoint: t.OTLPEndpoint, Authorities: []byte(cmp.Or(t.OTLPCA, id.CA)), Certificate: certificateOf(a.Credentials),
+			}, a.Journal, a.Log)
+		})
+	}
 	if t.StatsDAddress == "" && t.DogStatsDAddr == "" {
 		return
 	}
-	ctx, a.named.stop = context.WithCancel(ctx)
 	a.tasks.Go(func() {
 		a.Exporter.Push(ctx, telemetry.StatsD{
 			StatsDAddress: t.StatsDAddress, DogStatsDAddr: t.DogStatsDAddr, DogStatsDTags: t.DogStatsDTags,

@@ -25,6 +25,7 @@ import (
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/node/nodetest"
+	"github.com/strongroom/strongroom/internal/promtest"
 	"github.com/strongroom/strongroom/internal/report"
 	"github.com/strongroom/strongroom/internal/telemetry"
 )
@@ -38,35 +39,8 @@ type prometheus struct {
 // startPrometheus scrapes what scrape, an entry of scrape_configs, says.
 func startPrometheus(t *testing.T, scrape string) *prometheus {
 	t.Helper()
-	program, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Skip("needs Debian's package prometheus (make deps)")
-	}
-	dir := t.TempDir()
-	config := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(config, []byte("global:\n  scrape_interval: 1s\nscrape_configs:\n"+scrape), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	var log bytes.Buffer
-	cmd := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("prometheus:\n%s", log.String())
-		}
-	})
-	return &prometheus{t, addr}
+	url := promtest.Start(t, "global:\n  scrape_interval: 1s\nscrape_configs:\n"+scrape, filepath.Join(t.TempDir(), "data"))
+	return &prometheus{t, strings.TrimPrefix(url, "http://")}
 }
 
 // value asks for an expression that has one value; false: it has none yet.

@@ -31,6 +31,8 @@ func (a *Agent) tick(ctx context.Context) time.Duration {
 		a.Log.ErrorContext(ctx, "cannot read the gate's report", "error", err)
 	}
 	open := gateErr == nil && gate.runnable() && gate.Active != "failed" && said != nil && said.Verdict == check.Pass
+	stopped := a.stoppedForDrift() && !(serverErr == nil && server.running())
+	open = open && !stopped
 	a.Exporter.SetGate(open)
 	if fresh && said != nil {
 		a.Exporter.Show(said)
@@ -41,6 +43,7 @@ func (a *Agent) tick(ctx context.Context) time.Duration {
 	case serverErr == nil && server.running():
 		a.enter(running)
 		d := a.judge(ctx, a.stage(ctx))
+		a.ran(ctx, d)
 		passes := d != nil && d.Verdict == check.Pass
 		if passes && open {
 			a.startJoining(ctx)
@@ -53,6 +56,10 @@ func (a *Agent) tick(ctx context.Context) time.Duration {
 			return settleInterval // memory is not locked yet, a port is not open yet
 		}
 		return a.Interval
+	case stopped:
+		a.enter(closed)
+		a.judge(ctx, control.StageBoot)
+		return a.Interval // until this node starts anew
 	case open:
 		a.enter(opened)
 		if a.settling() {
@@ -134,7 +141,7 @@ func (a *Agent) judge(ctx context.Context, stage control.Stage) *report.Document
 	return d
 }
 
-// once remembers a complaint, so that it is made when it changes and not every half minute.
+// once remembers a complaint, so that it is made when it changes and not at every look.
 type once struct{ last string }
 
 func (o *once) changed(now string) bool {

@@ -27,6 +27,7 @@ type machine struct {
 	gate, vault Unit
 	unreachable error
 	started     []string
+	stopped     []string
 	startError  error
 	host        check.Verdict // what judging gives
 	judgeError  error
@@ -66,6 +67,12 @@ func (m *machine) State(_ context.Context, name string) (Unit, error) {
 		return Unit{}, m.unreachable
 	}
 	return map[string]Unit{gateUnit: m.gate, m.agent.Server.Unit: m.vault}[name], nil
+}
+
+func (m *machine) Stop(_ context.Context, name string) error {
+	m.stopped = append(m.stopped, name)
+	m.vault.Active = "inactive"
+	return nil
 }
 
 func (m *machine) Start(_ context.Context, name string) error {

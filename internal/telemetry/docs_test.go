@@ -29,7 +29,11 @@ func TestMetricsAreDocumented(t *testing.T) {
 	e.SetNode(telemetry.Node{ID: "i-1"})
 	e.SetTLSExpiry("node", time.Now())
 	e.SetJoin(telemetry.Join{State: telemetry.JoinReady})
+	e.SetRetirement(telemetry.Retirement{State: "watching", States: []string{"watching"}})
 	e.SetSnapshots(everySnapshot())
+	e.SetRootTokens(&telemetry.RootTokens{Watched: time.Now(), Last: time.Now()})
+	e.SetShipping(&telemetry.Shipping{Newest: time.Now(), Shipped: time.Now()})
+	e.SetAuditLog(&telemetry.AuditLog{Size: 2, Available: 1, Written: time.Now()})
 	e.Judged(document(func(d *report.Document) {
 		d.Controls[2].Outcome = control.Waived
 		d.Controls[2].Waiver = &report.Waiver{Expires: time.Now()}
@@ -52,7 +56,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 			}
 		}
 	}
-	for _, id := range []string{telemetry.MessageControl, telemetry.MessageVerdict, telemetry.MessageJoin} {
+	for _, id := range []string{telemetry.MessageControl, telemetry.MessageVerdict, telemetry.MessageJoin, telemetry.MessageRoot, telemetry.MessageRetire} {
 		if !strings.Contains(text, id) {
 			t.Errorf("message id %s is not documented", id)
 		}

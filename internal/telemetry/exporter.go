@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,10 @@ type Exporter struct {
 	join      atomic.Pointer[Join]
 	node      atomic.Pointer[Node]
 	snapshots atomic.Pointer[Snapshots]
+	retiring  atomic.Pointer[Retirement]
+	audit     atomic.Pointer[AuditLog]
+	roots     atomic.Pointer[RootTokens]
+	shipping  atomic.Pointer[Shipping]
 	duration  prometheus.Histogram
 	drift     *drift
 	expiry    expiry
@@ -90,7 +95,8 @@ func (e *Exporter) GateOpen() bool { return e.gateOpen.Load() }
 func (e *Exporter) Report() *report.Document { return e.report.Load() }
 
 // State sets follow OpenMetrics: one series for each state, with the value 1 for the one that
-// holds; the label of the state has the family's name.
+// holds; the label of the state has the family's name. Of a control only the outcome that holds is shown: there
+// are two hundred controls and six outcomes, and every series costs each Prometheus of every fleet.
 var (
 	checkStatus  = desc("hostcheck_check_status", "Outcome of each control.", "check", "hostcheck_check_status")
 	checks       = desc("hostcheck_checks", "Number of controls by severity and outcome.", "severity", "status")
@@ -116,10 +122,10 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe is for the registry.
 func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{checkStatus, checks, waiverExpiry, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, hostInfo, buildInfo, joinState, joinSince, nodeInfo, tlsExpiry} {
+	for _, d := range []*prometheus.Desc{checkStatus, checks, waiverExpiry, verdict, lastRun, stage, gateOpen, baselineInfo, imageInfo, hostInfo, buildInfo, joinState, joinSince, retireState, nodeInfo, tlsExpiry} {
 		ch <- d
 	}
-	for _, d := range snapshotDescs {
+	for _, d := range slices.Concat(snapshotDescs, logDescs) {
 		ch <- d
 	}
 }
@@ -139,6 +145,18 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 	if s := e.snapshots.Load(); s != nil {
 		s.collect(ch)
+	}
+	if a := e.audit.Load(); a != nil {
+		a.collect(ch)
+	}
+	if r := e.roots.Load(); r != nil {
+		r.collect(ch)
+	}
+	if s := e.shipping.Load(); s != nil {
+		s.collect(ch)
+	}
+	if r := e.retiring.Load(); r != nil {
+		r.collect(ch)
 	}
 	for name, t := range e.expiry.all() {
 		gauge(tlsExpiry, seconds(t), name)
@@ -161,9 +179,7 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 		if c.Waiver != nil {
 			gauge(waiverExpiry, float64(c.Waiver.Expires.Unix()), c.ID)
 		}
-		for _, o := range outcomes {
-			gauge(checkStatus, truth(c.Outcome == o), c.ID, o.String())
-		}
+		gauge(checkStatus, 1, c.ID, c.Outcome.String())
 	}
 	count := countControls(d)
 	for _, s := range severities {

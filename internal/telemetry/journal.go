@@ -1,10 +1,11 @@
 package telemetry
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
@@ -19,6 +20,8 @@ const (
 	MessageVerdict = "5c0e2f9d8b4a4c3e9a7d61f0e2b39c14"
 	MessageControl = "b7d1a6340f4e4d0cbe58a92c7f13d6e8"
 	MessageJoin    = "9c4f1d7be8304b52a6f0c3d95e27b81a"
+	MessageRoot    = "e1a7c40d5b7f4c0f8d3b6a92f0c85e77"
+	MessageRetire  = "e1c85a0b47d94f6fa3b20d6c9f7e5138"
 )
 
 // maxMessage keeps an entry in one datagram: for a longer one the journal's client would write a
@@ -34,8 +37,16 @@ type Journal struct {
 	send     Send
 	outcomes map[string]control.Outcome
 	verdict  check.Verdict
+	flaps    flaps
 	mu       sync.Mutex
 	join     string // the last message about it
+	also     atomic.Pointer[func(string, journal.Priority, map[string]string)]
+}
+
+// forward gives each entry to another receiver too, until its answer is called.
+func (j *Journal) forward(to func(message string, priority journal.Priority, fields map[string]string)) (end func()) {
+	j.also.Store(&to)
+	return func() { j.also.CompareAndSwap(&to, nil) }
 }
 
 // NewJournal gives a journal that knows nothing yet. A nil send writes to systemd's journal.
@@ -43,7 +54,14 @@ func NewJournal(send Send) *Journal {
 	if send == nil {
 		send = journal.Send
 	}
-	return &Journal{send: send, outcomes: map[string]control.Outcome{}}
+	j := &Journal{outcomes: map[string]control.Outcome{}, flaps: flaps{}}
+	j.send = func(message string, priority journal.Priority, fields map[string]string) error {
+		if also := j.also.Load(); also != nil {
+			(*also)(message, priority, fields)
+		}
+		return send(message, priority, fields)
+	}
+	return j
 }
 
 // Know takes note of a report that another process has told.
@@ -54,36 +72,62 @@ func (j *Journal) Know(d *report.Document) {
 	j.verdict = d.Verdict
 }
 
-// Report tells what is new in a report: an entry for each control that does not pass or passes
-// again, and one for the verdict. Pending controls are no news: each has its turn at a later stage.
+// Report tells what is new in a report: an entry for each control that does not pass or passes again, and one for the
+// verdict. Pending controls are no news: each has its turn at a later stage.
 func (j *Journal) Report(d *report.Document) error {
-	var errs []error
-	news := j.verdict != d.Verdict
+	var told, failed int
+	var err error // the first: a journal that is not there would say the same of each entry
+	send := func(message string, p journal.Priority, fields map[string]string) {
+		told++
+		if e := j.send(message, p, fields); e != nil {
+			failed++
+			err = cmp.Or(err, e)
+		}
+	}
 	for _, c := range d.Controls {
 		before, known := j.outcomes[c.ID]
-		if bad := needsAttention(c.Outcome); bad == (known && needsAttention(before)) && (!bad || before == c.Outcome) {
-			continue
+		bad := needsAttention(c.Outcome)
+		var change, fields = "", map[string]string{}
+		if known && before != c.Outcome {
+			change = fmt.Sprintf("; was %s", before)
+			fields["STRONGROOM_WAS"] = before.String()
 		}
-		news = true
-		errs = append(errs, j.send(controlMessage(c), priority(c.Severity, c.Outcome), map[string]string{
-			"MESSAGE_ID":          MessageControl,
-			"STRONGROOM_CONTROL":  c.ID,
-			"STRONGROOM_OUTCOME":  c.Outcome.String(),
-			"STRONGROOM_SEVERITY": string(c.Severity),
-			"STRONGROOM_STAGE":    d.Stage.String(),
-			"STRONGROOM_BASELINE": d.Baseline,
-		}))
+		switch {
+		case bad == (known && needsAttention(before)) && (!bad || before == c.Outcome):
+			if !j.flaps.settled(c.ID, time.Now()) {
+				continue
+			}
+			change = fmt.Sprintf("; unchanged for %s", flapWindow)
+		default:
+			switch j.flaps.changed(c.ID, time.Now()) {
+			case quiet:
+				continue
+			case mute:
+				change += fmt.Sprintf("; it flaps, and is told again when it has kept still for %s", flapWindow)
+			}
+		}
+		fields["MESSAGE_ID"] = MessageControl
+		fields["STRONGROOM_CONTROL"] = c.ID
+		fields["STRONGROOM_OUTCOME"] = c.Outcome.String()
+		fields["STRONGROOM_SEVERITY"] = string(c.Severity)
+		fields["STRONGROOM_STAGE"] = d.Stage.String()
+		fields["STRONGROOM_BASELINE"] = d.Baseline
+		send(clipTo(controlMessage(c), maxMessage-len(change))+change, priority(c.Severity, c.Outcome), fields)
 	}
+	news := told > 0 || j.verdict != d.Verdict && j.flaps.changed("", time.Now()) != quiet
 	j.Know(d)
 	if news {
-		errs = append(errs, j.send(verdictMessage(d), verdictPriority(d.Verdict), map[string]string{
+		send(verdictMessage(d), verdictPriority(d.Verdict), map[string]string{
 			"MESSAGE_ID":          MessageVerdict,
 			"STRONGROOM_VERDICT":  string(d.Verdict),
 			"STRONGROOM_STAGE":    d.Stage.String(),
 			"STRONGROOM_BASELINE": d.Baseline,
-		}))
+		})
 	}
-	return errors.Join(errs...)
+	if err != nil {
+		return fmt.Errorf("%d of %d entries: %w", failed, told, err)
+	}
+	return nil
 }
 
 // Join tells where the node stands on its way into the cluster, when that has changed. It may be called while Report
@@ -142,7 +186,7 @@ func controlMessage(c report.Control) string {
 			m += fmt.Sprintf("; the waiver by %s ended at %s", c.Waiver.Owner, until)
 		}
 	}
-	return clip(m)
+	return m
 }
 
 func verdictMessage(d *report.Document) string {
@@ -160,9 +204,11 @@ func verdictMessage(d *report.Document) string {
 	return clip(m)
 }
 
-func clip(m string) string {
-	if len(m) > maxMessage {
-		m = strings.ToValidUTF8(m[:maxMessage], "") + "…"
+func clip(m string) string { return clipTo(m, maxMessage) }
+
+func clipTo(m string, most int) string {
+	if len(m) > most {
+		m = strings.ToValidUTF8(m[:most], "") + "…"
 	}
 	return m
 }
