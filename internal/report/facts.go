@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/strongroom/strongroom/internal/page"
 )
 
 // name is what a person calls the machine; an image that was never booted has its image's name.
@@ -49,7 +51,7 @@ func (d *Document) facts() []property {
 	all = append(all, property{"tool", d.Tool.Name + " " + d.Tool.Version})
 	all = slices.DeleteFunc(all, func(p property) bool { return p.value == "" })
 	for i, p := range all {
-		all[i] = property{printable(p.name), printable(p.value)}
+		all[i] = property{page.Printable(p.name), page.Printable(p.value)}
 	}
 	return all
 }

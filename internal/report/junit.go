@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/page"
 )
 
 // The elements that Jenkins, GitLab and their like agree on. A test suite is a family of controls.
@@ -73,8 +74,8 @@ func WriteJUnit(w io.Writer, d *Document) error {
 			at = len(all.Suites)
 			byFamily[c.Family] = at
 			all.Suites = append(all.Suites, junitSuite{
-				Name: printable(c.Family), Time: "0", // what one family costs is not measured: all run at once
-				Timestamp: d.Started.UTC().Format("2006-01-02T15:04:05"), Hostname: printable(d.Host.name()), Properties: junitProperties(d),
+				Name: page.Printable(c.Family), Time: "0", // what one family costs is not measured: all run at once
+				Timestamp: d.Started.UTC().Format("2006-01-02T15:04:05"), Hostname: page.Printable(d.Host.name()), Properties: junitProperties(d),
 			})
 		}
 		s := &all.Suites[at]
@@ -104,7 +105,7 @@ func junitProperties(d *Document) []junitProperty {
 }
 
 func junitTest(c *Control, at time.Time) (junitCase, junitCounts) {
-	test := junitCase{Class: printable(c.Family), Name: printable(c.ID), Time: "0"}
+	test := junitCase{Class: page.Printable(c.Family), Name: page.Printable(c.ID), Time: "0"}
 	counts := junitCounts{Tests: 1}
 	switch c.Outcome {
 	case control.Pass:
@@ -125,10 +126,10 @@ func junitTest(c *Control, at time.Time) (junitCase, junitCounts) {
 func message(c *Control) string {
 	for i := range c.Observations {
 		if o := &c.Observations[i]; o.Outcome == c.Outcome {
-			return printable(c.Title) + ": " + fact(o)
+			return page.Printable(c.Title) + ": " + fact(o)
 		}
 	}
-	return printable(c.Title)
+	return page.Printable(c.Title)
 }
 
 // skipReason says why a control has no result.
@@ -141,7 +142,7 @@ func skipReason(c *Control, at time.Time) string {
 	}
 	for i := range c.Observations {
 		if o := &c.Observations[i]; o.Outcome == c.Outcome && o.Got != "" {
-			return fmt.Sprintf("%s: %s", c.Outcome, printable(o.Got))
+			return fmt.Sprintf("%s: %s", c.Outcome, page.Printable(o.Got))
 		}
 	}
 	return c.Outcome.String()
@@ -160,10 +161,10 @@ func junitBody(c *Control, at time.Time) string {
 		fmt.Fprintf(&b, "%s\n", c.Waiver.sentence(c.Outcome, at))
 	}
 	if c.Rationale != "" {
-		fmt.Fprintf(&b, "why: %s\n", printable(c.Rationale))
+		fmt.Fprintf(&b, "why: %s\n", page.Printable(c.Rationale))
 	}
 	if c.Fix != "" {
-		fmt.Fprintf(&b, "hint: %s\n", printable(c.Fix))
+		fmt.Fprintf(&b, "hint: %s\n", page.Printable(c.Fix))
 	}
 	return b.String()
 }

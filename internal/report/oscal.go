@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/page"
 )
 
 // Versions and names of the assessment results.
@@ -439,7 +440,7 @@ func each(name string, values []string) []property {
 func props(list ...property) []oscalProp {
 	var out []oscalProp
 	for _, p := range list {
-		if value := strings.TrimSpace(printable(p.value)); value != "" {
+		if value := strings.TrimSpace(page.Printable(p.value)); value != "" {
 			out = append(out, oscalProp{token(p.name), oscalNS, value})
 		}
 	}
@@ -465,7 +466,7 @@ func oscalTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.
 
 // markdown escapes a text where the standard reads Markdown, in which a host's bytes could be a link or HTML.
 func markdown(s string) string {
-	return markdownEscaper.Replace(printable(s))
+	return markdownEscaper.Replace(page.Printable(s))
 }
 
 var markdownEscaper = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "<", `\<`, ">", `\>`, "&", `\&`, "#", `\#`, "|", `\|`, "~", `\~`, "!", `\!`)

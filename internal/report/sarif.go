@@ -10,6 +10,7 @@ import (
 
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/page"
 )
 
 // homepage is where the tool comes from.
@@ -133,7 +134,7 @@ type (
 // a result; all adds the rest.
 func WriteSARIF(w io.Writer, d *Document, all bool) error {
 	run := sarifRun{
-		Tool:       sarifTool{sarifDriver{Name: printable(d.Tool.Name), Version: printable(d.Tool.Version), URI: homepage, Rules: make([]sarifRule, 0, len(d.Controls))}},
+		Tool:       sarifTool{sarifDriver{Name: page.Printable(d.Tool.Name), Version: page.Printable(d.Tool.Version), URI: homepage, Rules: make([]sarifRule, 0, len(d.Controls))}},
 		Automation: sarifAutomation{strings.Join([]string{"strongroom", url.PathEscape(d.Host.name()), d.Stage.String(), ""}, "/")},
 		Bases:      map[string]sarifArtifact{"HOST": {URI: "file:///"}},
 		Results:    []sarifResult{},
@@ -169,17 +170,17 @@ func WriteSARIF(w io.Writer, d *Document, all bool) error {
 
 func sarifRuleOf(c *Control) sarifRule {
 	r := sarifRule{
-		ID: c.ID, Short: sarifText{printable(c.Title)}, Default: sarifDefault{sarifLevel(c)},
+		ID: c.ID, Short: sarifText{page.Printable(c.Title)}, Default: sarifDefault{sarifLevel(c)},
 		Properties: sarifRuleDetails{
-			Tags: []string{"security", printable(c.Family)}, Severity: c.Severity, Stage: c.Stage,
+			Tags: []string{"security", page.Printable(c.Family)}, Severity: c.Severity, Stage: c.Stage,
 			Guide: printables(c.Guide), Refs: printables(c.Refs),
 		},
 	}
 	if c.Rationale != "" {
-		r.Full = &sarifText{printable(c.Rationale)}
+		r.Full = &sarifText{page.Printable(c.Rationale)}
 	}
 	if c.Fix != "" {
-		r.Help = &sarifText{"The way out: " + printable(c.Fix)}
+		r.Help = &sarifText{"The way out: " + page.Printable(c.Fix)}
 	}
 	return r
 }
@@ -207,7 +208,7 @@ func sarifResultOf(d *Document, c *Control, index int) sarifResult {
 		decided = true
 		r.Locations = append(r.Locations, sarifLocationOf(o))
 		if c.needsPerson() || c.Outcome == control.Waived {
-			r.Properties.Facts = append(r.Properties.Facts, sarifFact{printable(o.Source), printable(o.Want), printable(o.Got), printable(o.Error), o.Layer, o.Outcome})
+			r.Properties.Facts = append(r.Properties.Facts, sarifFact{page.Printable(o.Source), page.Printable(o.Want), page.Printable(o.Got), page.Printable(o.Error), o.Layer, o.Outcome})
 		}
 	}
 	if !decided {
@@ -217,14 +218,14 @@ func sarifResultOf(d *Document, c *Control, index int) sarifResult {
 	case control.Waived:
 		s := sarifSuppression{Kind: "external", Status: "accepted"}
 		if c.Waiver != nil {
-			s.Justification = printable(c.Waiver.Reason)
-			s.Properties = sarifExpires{printable(c.Waiver.Owner), c.Waiver.Expires}
+			s.Justification = page.Printable(c.Waiver.Reason)
+			s.Properties = sarifExpires{page.Printable(c.Waiver.Owner), c.Waiver.Expires}
 		}
 		r.Suppressions = append(r.Suppressions, s)
 	// The standard wants level none for every kind but fail. What nobody could tell stays a failure here:
 	// a scanner that counts levels must not take it for a pass.
 	case control.Pass:
-		r.Kind, r.Level, r.Message.Text = "pass", "none", printable(c.Title)
+		r.Kind, r.Level, r.Message.Text = "pass", "none", page.Printable(c.Title)
 	case control.Pending:
 		r.Kind, r.Level, r.Message.Text = "open", "none", skipReason(c, d.Started)
 	case control.NotApplicable:
@@ -242,6 +243,6 @@ func sarifLocationOf(o *Observation) sarifLocation {
 	}
 	return sarifLocation{
 		Physical: sarifPhysical{sarifArtifact{(&url.URL{Path: file}).String(), "HOST"}},
-		Logical:  []sarifLogical{{printable(o.Resource + " " + o.Source), kind}},
+		Logical:  []sarifLogical{{page.Printable(o.Resource + " " + o.Source), kind}},
 	}
 }

@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
+	"github.com/strongroom/strongroom/internal/page"
 )
 
 // outcomes in the order in which a summary names them.
@@ -45,7 +44,7 @@ func WriteText(w io.Writer, d *Document, o Options) error {
 			}
 			if c.Family != family {
 				family = c.Family
-				t.heading(printable(family))
+				t.heading(page.Printable(family))
 			}
 			t.control(c)
 		}
@@ -59,7 +58,7 @@ func WriteText(w io.Writer, d *Document, o Options) error {
 		}
 	}
 	fmt.Fprintf(t, "%s at stage %s: %s (baseline %s, %.0f ms)\n",
-		t.paint(color, "verdict "+strings.ToUpper(string(d.Verdict))), d.Stage, strings.Join(counts, ", "), short(printable(d.Baseline)), d.Seconds*1000)
+		t.paint(color, "verdict "+strings.ToUpper(string(d.Verdict))), d.Stage, strings.Join(counts, ", "), short(page.Printable(d.Baseline)), d.Seconds*1000)
 	_, err := io.WriteString(w, t.String())
 	return err
 }
@@ -112,7 +111,7 @@ func (t *text) control(c *Control) {
 	if c.needsPerson() && c.Severity == control.Should {
 		note = " (should: it does not close the gate)"
 	}
-	fmt.Fprintf(t, "  %s  %-30s %s%s\n", t.paint(m.color, fmt.Sprintf("%-7s", m.word)), printable(c.ID), printable(c.Title), note)
+	fmt.Fprintf(t, "  %s  %-30s %s%s\n", t.paint(m.color, fmt.Sprintf("%-7s", m.word)), page.Printable(c.ID), page.Printable(c.Title), note)
 	for i := range c.Observations {
 		o := &c.Observations[i]
 		if !t.Verbose && o.Outcome != control.Fail && o.Outcome != control.Unknown {
@@ -124,7 +123,7 @@ func (t *text) control(c *Control) {
 		fmt.Fprintf(t, "%s%s\n", indent, c.Waiver.sentence(c.Outcome, t.at))
 	}
 	if c.needsPerson() && c.Fix != "" {
-		fmt.Fprintf(t, "%shint: %s\n", indent, printable(c.Fix))
+		fmt.Fprintf(t, "%shint: %s\n", indent, page.Printable(c.Fix))
 	}
 }
 
@@ -138,7 +137,7 @@ func (t *text) coverage(items []GuideItem) {
 			switch {
 			case out == control.Pass || len(list) == 0:
 			case out == control.Fail || out == control.Unknown || out == control.Waived:
-				part += fmt.Sprintf(", %s %s", out, printable(strings.Join(list, " ")))
+				part += fmt.Sprintf(", %s %s", out, page.Printable(strings.Join(list, " ")))
 			default:
 				part += fmt.Sprintf(", %d %s", len(list), out)
 			}
@@ -179,11 +178,11 @@ func covered(items []GuideItem) []coverage {
 func fact(o *Observation) string {
 	switch {
 	case o.Error != "":
-		return fmt.Sprintf("%s: cannot tell: %s", printable(o.Source), cut(printable(o.Error)))
+		return fmt.Sprintf("%s: cannot tell: %s", page.Printable(o.Source), cut(page.Printable(o.Error)))
 	case o.Outcome == control.Pending:
-		return printable(o.Want)
+		return page.Printable(o.Want)
 	}
-	return fmt.Sprintf("%s: want %s, got %s", printable(o.Source), printable(o.Want), cut(printable(o.Got)))
+	return fmt.Sprintf("%s: want %s, got %s", page.Printable(o.Source), page.Printable(o.Want), cut(page.Printable(o.Got)))
 }
 
 // sentence says who took on the failure, and until when, as it stood at the time of the run.
@@ -195,7 +194,7 @@ func (w *Waiver) sentence(o control.Outcome, at time.Time) string {
 	case o != control.Waived:
 		state = "a waiver that is not used, until"
 	}
-	return fmt.Sprintf("%s %s%s, by %s: %s", state, day(w.Expires), daysLeft(w.Expires.Sub(at)), printable(w.Owner), printable(w.Reason))
+	return fmt.Sprintf("%s %s%s, by %s: %s", state, day(w.Expires), daysLeft(w.Expires.Sub(at)), page.Printable(w.Owner), page.Printable(w.Reason))
 }
 
 // daysLeft is how much time a waiver has, nothing once it has none: whole days, and the last one as such.
@@ -230,20 +229,10 @@ func cut(s string) string {
 	return fmt.Sprintf("%s… (%d characters more in the JSON report)", string(runes[:longest]), len(runes)-longest)
 }
 
-// printable escapes what is not text on one line. The bytes come from the host that is judged, and must
-// neither forge a line of the report nor speak to the terminal that shows it.
-func printable(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) && utf8.ValidString(s) {
-		return s
-	}
-	quoted := strconv.Quote(s)
-	return quoted[1 : len(quoted)-1]
-}
-
 func printables(list []string) []string {
 	out := make([]string, len(list))
 	for i, s := range list {
-		out[i] = printable(s)
+		out[i] = page.Printable(s)
 	}
 	return out
 }
