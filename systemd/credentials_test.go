@@ -14,7 +14,8 @@ import (
 func TestUnitsLoadTheCredentials(t *testing.T) {
 	tls := []string{node.CredentialCert, node.CredentialKey, node.CredentialCA}
 	for unit, names := range map[string][]string{"hostcheck-configure.service": node.CredentialNames, "hostcheck-renew.service": node.CredentialNames,
-		"hostcheck-snapshot.service": slices.Concat(tls, node.SnapshotCredentialNames)} {
+		"hostcheck-bootstrap.service": slices.Concat(tls, node.BootstrapCredentialNames, node.SnapshotCredentialNames),
+		"hostcheck-snapshot.service":  slices.Concat(tls, node.SnapshotCredentialNames)} {
 		content, err := fs.ReadFile(systemd.Files, "usr/lib/systemd/system/"+unit)
 		if err != nil {
 			t.Fatal(err)

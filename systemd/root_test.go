@@ -44,7 +44,7 @@ func newRootOf(t *testing.T, p control.Profile) root {
 	}
 	for _, program := range []string{checktest.Product(t, p).Binary, "/usr/bin/hostcheck", "/usr/lib/systemd/systemd-networkd-wait-online", "/usr/lib/systemd/systemd-sysctl",
 		"/usr/lib/systemd/systemd-journald", "/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm", "/usr/bin/systemd-repart", "/usr/sbin/wipefs",
-		"/usr/bin/systemd-cryptsetup", "/usr/bin/systemd-tmpfiles"} {
+		"/usr/bin/systemd-cryptsetup", "/usr/bin/systemd-tmpfiles", "/usr/sbin/logrotate", "/usr/lib/systemd/systemd-journal-upload"} {
 		r.write(t, program, "#!/bin/sh\n", 0o755)
 	}
 	// base-passwd's own, before anything was installed.

@@ -100,6 +100,9 @@ var exposures = []remaining{
 	{"hostcheck.service", "off", hostcheckBar, 2.7, with(everyService, ofHostcheck, ofTheJudge, map[string]string{
 		"IPAddressDeny=": "serves the verdict to those whom nftables lets through, and asks the members of the cluster",
 	})},
+	{"hostcheck-bootstrap.service", "off", hostcheckBar, 2.7, without(with(everyService, ofHostcheck, ofTheJudge, map[string]string{
+		"IPAddressDeny=": "asks the server of this node, the other members, and the places for secrets; nftables say which can be reached",
+	}), "UMask=")},
 	{"hostcheck-leave.service", "off", hostcheckBar, 2.0, without(with(everyService, ofHostcheck, map[string]string{
 		"User=/DynamicUser=": "reads what configure has left for root only, and has no capability of root's",
 		"IPAddressDeny=":     "it speaks to the server on loopback, and to nobody else",
@@ -108,6 +111,31 @@ var exposures = []remaining{
 		"User=/DynamicUser=": "reads what configure has left for root only, and has no capability of root's",
 		"IPAddressDeny=":     "asks the local server, and the stores that node.hcl names; nftables say which can be reached",
 	}), "CapabilityBoundingSet=~CAP_NET_ADMIN", "RestrictAddressFamilies=~AF_NETLINK")},
+	{"hostcheck-audit.service", "off", hostcheckBar, 0.2, map[string]string{
+		"RootDirectory=/RootImage=":        everyService["RootDirectory=/RootImage="],
+		"DeviceAllow=":                     everyService["DeviceAllow="],
+		"ProcSubset=":                      everyService["ProcSubset="],
+		"RemoveIPC=":                       "the account is the server's, whose objects would go as well",
+		"RestrictAddressFamilies=~AF_UNIX": "the journal",
+		"UMask=":                           "what it leaves is for the agent to read; it holds no secret",
+	}},
+	{shipUnit, "off", hostcheckBar, 1.3, map[string]string{
+		"RootDirectory=/RootImage=":                everyService["RootDirectory=/RootImage="],
+		"DeviceAllow=":                             everyService["DeviceAllow="],
+		"ProcSubset=":                              "OpenSSL and the resolver read /proc/sys",
+		"PrivateNetwork=":                          "ships to the receiver that node.hcl names",
+		"IPAddressDeny=":                           "ships to the receiver that node.hcl names; nftables say which can be reached, at one port",
+		"RestrictAddressFamilies=~AF_UNIX":         "the journal, and systemd's watchdog",
+		"RestrictAddressFamilies=~AF_(INET|INET6)": "the receiver",
+		"PrivateUsers=":                            "it reads the journal by its group, which is nobody's in a user namespace",
+		"SupplementaryGroups=":                     "systemd-journal: the journal is what it ships",
+		"UMask=":                                   "how far it is, is for the agent to read; it holds no secret",
+	}},
+	{"strongroom-rotate.service", "off", hostcheckBar, 0.3, map[string]string{
+		"RootDirectory=/RootImage=": everyService["RootDirectory=/RootImage="],
+		"DeviceAllow=":              everyService["DeviceAllow="],
+		"RemoveIPC=":                "the account is the server's, whose objects would go as well",
+	}},
 	{"strongroom-kernel-lock.service", "off", hostcheckBar, 2.0, map[string]string{
 		"RootDirectory=/RootImage=":            everyService["RootDirectory=/RootImage="],
 		"PrivateUsers=":                        "in a user namespace it would not be the root whose parameters these are",
@@ -185,6 +213,15 @@ var exposures = []remaining{
 	}},
 }
 
+const shipUnit = "strongroom-ship.service"
+
+// ships is a profile whose nodes ship their journal.
+func ships() control.Profile {
+	p := checktest.Profile()
+	p.Parameters = map[string]string{"log_shipping": "journal-upload"}
+	return p
+}
+
 // encrypted is a profile with encrypted data partitions.
 func encrypted() control.Profile {
 	p := checktest.Profile()
@@ -214,6 +251,8 @@ func TestEveryRemainingExposureHasItsReason(t *testing.T) {
 			switch {
 			case want.unit == "openbao.service":
 				r = newRootOf(t, checktest.OpenBaoProfile())
+			case want.unit == shipUnit:
+				r = newRootOf(t, ships())
 			case want.bar == systemdBar, want.unit == "strongroom-recovery.service":
 				r = newRootOf(t, encrypted())
 			}

@@ -39,7 +39,7 @@ func TestUnitsLoadWithoutComplaint(t *testing.T) {
 	encrypted.Parameters = map[string]string{"data_encryption": "tpm"}
 	encryptedBao.Parameters = map[string]string{"data_encryption": "tpm"}
 	for name, p := range map[string]control.Profile{
-		"vault": checktest.Profile(), "vault memory_lock=on": locked, "openbao": checktest.OpenBaoProfile(), "vault installed": installed,
+		"vault": checktest.Profile(), "vault memory_lock=on": locked, "openbao": checktest.OpenBaoProfile(), "vault installed": installed, "vault log_shipping=journal-upload": ships(),
 		"vault data_encryption=tpm": encrypted, "openbao data_encryption=tpm": encryptedBao,
 	} {
 		t.Run(name, func(t *testing.T) {

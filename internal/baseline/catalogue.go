@@ -423,3 +423,18 @@ func (c *Catalogue) When(id string) map[string][]string {
 	}
 	return nil
 }
+
+// Heading is what a control is called, whatever the profile; ${words} of its title are the profile's.
+type Heading struct {
+	ID, Title string
+	Severity  control.Severity
+}
+
+// Headings lists the controls of all profiles.
+func (c *Catalogue) Headings() []Heading {
+	list := make([]Heading, 0, len(c.entries))
+	for _, e := range c.entries {
+		list = append(list, Heading{e.id, e.title, e.severity})
+	}
+	return list
+}

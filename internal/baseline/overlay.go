@@ -29,11 +29,20 @@ func dataWord(p control.Profile) string {
 	return dataWords[1]
 }
 
+// shipWord names what is for profiles alone that ship the journal.
+const shipWord = "ships"
+
+// LogShipping is the parameter that says what ships the journal off the node: JournalUpload or "none".
+const (
+	LogShipping   = "log_shipping"
+	JournalUpload = "journal-upload"
+)
+
 // DataEncryption is the parameter that says whether the data partitions are encrypted: "tpm" or "none".
 const DataEncryption = "data_encryption"
 
 // readStatic lists what the units tree has for one profile. A file's path below that tree is its path on
-// the host, but for leading directories that are named after a server, a layout, a family of distributions or a word of dataWords: what
+// the host, but for leading directories that are named after a server, a layout, a family of distributions, a word of dataWords or shipWord: what
 // lies in them is for profiles of that name alone, and its path begins below. Symlinks cannot be embedded, so a file named X.symlink
 // holds the target of a link named X.
 func readStatic(units fs.FS, p control.Profile) ([]staticFile, error) {
@@ -44,8 +53,11 @@ func readStatic(units fs.FS, p control.Profile) ([]staticFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	selectors := slices.Concat(Servers, Layouts, distribution.Families, dataWords)
+	selectors := slices.Concat(Servers, Layouts, distribution.Families, dataWords, []string{shipWord})
 	ours := []string{p.Server, p.Layout, string(d.Family), dataWord(p)}
+	if p.Parameters[LogShipping] == JournalUpload {
+		ours = append(ours, shipWord)
+	}
 	var out []staticFile
 	err = fs.WalkDir(units, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(p, ".go") {
