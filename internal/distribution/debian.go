@@ -2,10 +2,10 @@ package distribution
 
 import "slices"
 
-// The packages of a Debian machine. nftables, chrony and acpid are what a node stands on; systemd-resolved answers names;
+// The packages of a Debian machine. nftables, chrony, acpid and logrotate are what a node stands on; systemd-resolved answers names;
 // ca-certificates are the authorities of clouds. apparmor stays: its compiler makes the policies at hardening.
 var (
-	debianNeeded    = []string{"acpid", "ca-certificates", "chrony", "kmod", "nftables", "systemd-resolved", "udev"}
+	debianNeeded    = []string{"acpid", "ca-certificates", "chrony", "kmod", "logrotate", "nftables", "systemd-resolved", "udev"}
 	debianCompilers = []string{"apparmor"}
 	debianSession   = []string{"openssh-client", "openssh-server", "openssh-sftp-server", "sudo"}
 
@@ -16,7 +16,7 @@ var (
 		"inetutils-telnetd", "mosh", "open-vm-tools", "puppet-agent", "qemu-guest-agent", "salt-minion", "sssd-common", "telnetd", "tigervnc-standalone-server", "waagent",
 		"walinuxagent", "xrdp",
 		// What runs at a time of its own, or changes the machine behind its operator's back.
-		"anacron", "at", "cron", "cron-daemon-common", "logrotate", "needrestart", "packagekit", "unattended-upgrades",
+		"anacron", "at", "cron", "cron-daemon-common", "needrestart", "packagekit", "unattended-upgrades",
 		// Core dumps and crash kernels.
 		"apport", "apport-core-dump-handler", "kdump-tools", "kexec-tools", "systemd-coredump",
 		// Debuggers, compilers, downloads, mail.

@@ -9,14 +9,14 @@ func rhel9() Distribution {
 		ID: "rhel/9", Name: "RHEL 9 (also Rocky Linux, AlmaLinux, Oracle Linux)", Family: RHEL, Layouts: []string{Installed},
 		ReleaseIDs: []string{"rhel", "rocky", "almalinux", "ol", "centos"}, Version: "9",
 		Packages: Packages{
-			Needed: []string{"acpid", "ca-certificates", "chrony", "kmod", "nftables", "NetworkManager", "selinux-policy-targeted"},
+			Needed: []string{"acpid", "ca-certificates", "chrony", "kmod", "logrotate", "nftables", "NetworkManager", "selinux-policy-targeted"},
 			// semodule(8) and restorecon(8) load the policy of the server and label its files.
 			Compilers: []string{"policycoreutils"},
 			Forbidden: []string{
 				"amazon-ssm-agent", "cloud-init", "cockpit-ws", "dropbear", "google-compute-engine", "google-guest-agent", "google-osconfig-agent", "mosh",
 				"open-vm-tools", "puppet-agent", "qemu-guest-agent", "salt-minion", "sssd-common", "telnet-server", "tigervnc-server", "WALinuxAgent", "xrdp", "insights-client",
 				"rhc", "subscription-manager-cockpit",
-				"at", "cronie", "cronie-anacron", "crontabs", "dnf-automatic", "logrotate", "PackageKit",
+				"at", "cronie", "cronie-anacron", "crontabs", "dnf-automatic", "PackageKit",
 				"abrt", "kexec-tools",
 				"binutils", "bcc-tools", "bpftrace", "gcc", "gdb", "lftp", "ltrace", "make", "mailx", "s-nail", "nmap", "nmap-ncat", "postfix", "rsync", "sendmail", "socat", "strace",
 				"tcpdump", "telnet", "ftp", "tftp", "wget",

@@ -14,24 +14,24 @@ type distribution struct {
 }
 
 // mkfs.ext4 is here because systemd-repart makes the data partitions on the first boot. libtss2 is what systemd speaks to a TPM with,
-// by dlopen: its packages do not depend on it.
+// by dlopen: its packages do not depend on it. systemd-sysv stands in for the cron that logrotate depends on otherwise.
 var distributions = map[string]distribution{
 	"debian/trixie": {
 		suite: "trixie",
 		runtime: []string{
-			"acpid", "ca-certificates", "chrony", "e2fsprogs", "kmod", "libtss2-esys-3.0.2-0t64", "libtss2-rc0t64", cloudKernel, "nftables",
+			"acpid", "ca-certificates", "chrony", "e2fsprogs", "kmod", "libtss2-esys-3.0.2-0t64", "libtss2-rc0t64", cloudKernel, "logrotate", "nftables",
 			"systemd", "systemd-cryptsetup", "systemd-repart", "systemd-resolved", "udev",
 		},
 		initrd:   []string{"systemd-pcrphase"},
-		bakeTime: []string{"apparmor", "dracut-core", "systemd-boot-efi", "zstd"},
+		bakeTime: []string{"apparmor", "dracut-core", "systemd-boot-efi", "systemd-sysv", "zstd"},
 	},
 	"debian/bookworm": {
 		suite: "bookworm",
 		runtime: []string{
 			"acpid", "ca-certificates", "chrony", "cryptsetup-bin", "e2fsprogs", "kmod", cloudKernel,
-			"nftables", "systemd", "systemd-resolved", "udev",
+			"logrotate", "nftables", "systemd", "systemd-resolved", "udev",
 		},
-		bakeTime: []string{"apparmor", "dracut-core", "systemd-boot-efi", "zstd"},
+		bakeTime: []string{"apparmor", "dracut-core", "systemd-boot-efi", "systemd-sysv", "zstd"},
 	},
 }
 
@@ -51,6 +51,9 @@ func builderPackages(s Spec) []string {
 	packages := slices.Concat(d.runtime, d.bakeTime)
 	if i := slices.Index(packages, cloudKernel); i >= 0 && s.Hardware {
 		packages[i] = fullKernel
+	}
+	if s.ShipsLogs {
+		packages = append(packages, "systemd-journal-remote")
 	}
 	return sortedNames(packages)
 }
@@ -73,6 +76,6 @@ var bakeOnly = []string{
 	"gcc-14-base", "init-system-helpers", "initramfs-tools", "initramfs-tools-bin", "initramfs-tools-core", "klibc-utils",
 	"libapt-pkg6.0", "libapt-pkg7.0", "libfile-find-rule-perl", "libgdbm-compat4", "libgdbm6", "libklibc", "libnumber-compare-perl", "libperl5.36",
 	"libsemanage-common", "libsemanage2", "libsepol2", "libtss2-tcti-cmd0t64", "libtss2-tcti-mssim0t64", "libtss2-tcti-swtpm0t64", "libtext-charwidth-perl", "libtext-glob-perl", "libtext-iconv-perl", "libtext-wrapi18n-perl", "linux-base", "logsave",
-	"passwd", "perl", "perl-base", "perl-modules-5.36", "runit-helper", "sensible-utils", "systemd-boot-efi", "systemd-boot-efi-amd64-signed", "sysvinit-utils",
+	"passwd", "perl", "perl-base", "perl-modules-5.36", "runit-helper", "sensible-utils", "systemd-boot-efi", "systemd-boot-efi-amd64-signed", "systemd-sysv", "sysvinit-utils",
 	"tpm-udev", "ucf", "usr-is-merged", "usrmerge", "zstd",
 }

@@ -82,7 +82,7 @@ func sealed(t *testing.T, distribution string, allow []leaks.Allowance, plant ma
 func hostcheck(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "hostcheck")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "../../cmd/hostcheck")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", "nethttpomithttp2", "-ldflags", "-s -w", "-o", program, "../../cmd/hostcheck")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

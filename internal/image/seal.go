@@ -33,6 +33,7 @@ var sealedPaths = []string{
 	"/usr/share/doc", "/usr/share/info", "/usr/share/lintian", "/usr/share/locale", "/usr/share/man", "/usr/share/doc-base",
 	"/usr/share/bash-completion", "/usr/share/zsh", "/usr/share/bug", "/usr/share/common-licenses", "/usr/share/perl5", "/usr/share/debconf",
 	"/usr/src",
+	"/usr/lib/systemd/systemd-journal-gatewayd", "/usr/lib/systemd/systemd-journal-remote", // a node ships its journal, and receives none
 	"/usr/lib/udev/hwdb.d", // hwdb.bin is what udev reads
 	// Nobody logs in, becomes somebody else, or looks into a file system past its mount.
 	"/usr/bin/login", "/usr/bin/newgrp", "/usr/bin/run0", "/usr/bin/sg", "/usr/bin/su", "/usr/sbin/agetty", "/usr/sbin/debugfs", "/usr/sbin/getty", "/usr/sbin/runuser", "/usr/sbin/sulogin",

@@ -26,6 +26,7 @@ type Spec struct {
 	Mirror       string   // archive URL; empty means the distribution's own
 	Snapshot     string   // YYYYMMDDTHHMMSSZ of the dated archive; empty means today's archive
 	Packages     []string // installed beside the set that the image needs
+	ShipsLogs    bool     // what ships the journal is in the image
 	// LockFile is the strongroom.lock that the image is baked from. The first bake writes it; "" bakes from what the archive has.
 	LockFile string
 	Builder  string // version of imagebuild, for the lock

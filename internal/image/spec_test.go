@@ -106,6 +106,19 @@ func TestHardwareHasItsDrivers(t *testing.T) {
 	}
 }
 
+// What ships the journal is in images that ask for it and in no other: with it come libraries that speak to the network.
+func TestShipperIsAskedFor(t *testing.T) {
+	const shipper = "systemd-journal-remote"
+	for _, name := range Distributions() {
+		if packages := packagesOf(Spec{Distribution: name}); slices.Contains(packages, shipper) {
+			t.Errorf("%s: %q", name, packages)
+		}
+		if packages := packagesOf(Spec{Distribution: name, ShipsLogs: true}); !slices.Contains(packages, shipper) {
+			t.Errorf("%s, with a shipper: %q", name, packages)
+		}
+	}
+}
+
 func TestNothingOfTheImageIsBakeOnly(t *testing.T) {
 	for name, d := range distributions {
 		for _, p := range d.runtime {

@@ -197,7 +197,7 @@ func assemble(r recipe) (*image.Assembly, error) {
 		return nil, err
 	}
 	return image.New(image.Spec{
-		Name: "strongroom", Version: cmp.Or(r.version, "0.0.0-"+r.name), Distribution: distribution, Hardware: r.platform == "metal",
+		ShipsLogs: parameters[baseline.LogShipping] == baseline.JournalUpload, Name: "strongroom", Version: cmp.Or(r.version, "0.0.0-"+r.name), Distribution: distribution, Hardware: r.platform == "metal",
 		Overlay: tree, Packages: r.packages, Binaries: slices.Concat(programs, r.programs), Formats: formats, Netboot: r.netboot, DataSize: 2 << 30,
 		SecureBoot: cmp.Or(r.secureBoot, &sign.image), PolicyKey: cmp.Or(r.policyKey, &sign.policy),
 		Epoch: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), OutputDir: filepath.Join(workDir, r.name), CacheDir: cache,
@@ -240,7 +240,7 @@ func serverBinary(p server.Product) (string, error) {
 // hostcheck is the agent as it is in the working tree.
 var hostcheck = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(workDir, "hostcheck")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/hostcheck")
+	build := exec.Command("go", "build", "-trimpath", "-tags=nethttpomithttp2", "-ldflags=-s -w", "-o", path, "./cmd/hostcheck")
 	build.Dir = "../.."
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {

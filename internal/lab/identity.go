@@ -35,6 +35,7 @@ firewall {
   cluster_peers  = [%[5]q]
   monitoring     = [%[4]q]
   load_balancers = []
+  log_receivers  = [%[6]q]
   egress         = [%[6]q]
 }
 `, i.Host, i.Services.API, i.Services.Raft, network.Gateway, network.Machines, network.Host)

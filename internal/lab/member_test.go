@@ -11,6 +11,7 @@ import (
 
 	vault "github.com/hashicorp/vault/api"
 
+	"github.com/strongroom/strongroom/internal/bootstrap"
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/node"
@@ -110,7 +111,7 @@ func becomeCluster(t *testing.T, node *Node) (key, token string) {
 	must(enableAudit(ctx, client))
 	must(configureAutopilot(ctx, client, true, 3))
 	must(sys.EnableAuthWithOptionsWithContext(ctx, "userpass", &vault.EnableAuthOptions{Type: "userpass"}))
-	must(sys.PutPolicyWithContext(ctx, "strongroom-agent", agentPolicy))
+	must(sys.PutPolicyWithContext(ctx, "strongroom-agent", bootstrap.AgentPolicy))
 	secret, err := client.Auth().Token().CreateOrphanWithContext(ctx, &vault.TokenCreateRequest{
 		Period: "72h", Policies: []string{"strongroom-agent"}, NoDefaultPolicy: true, DisplayName: "strongroom-agent",
 	})

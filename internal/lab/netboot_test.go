@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -93,19 +94,23 @@ func serveBundle(t testing.TB, segment *network.Network, dir string, m netboot.M
 	}
 }
 
+// colors are what systemd writes around names and states on a console.
+var colors = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+
 // awaitShown waits until the console has shown each text.
 func awaitShown(t *testing.T, node *Node, patience time.Duration, texts ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
-		text, err := os.ReadFile(node.ConsoleLog())
+		raw, err := os.ReadFile(node.ConsoleLog())
 		if err != nil {
 			t.Fatal(err)
 		}
+		text := colors.ReplaceAllString(string(raw), "")
 		missing := ""
 		for _, want := range texts {
-			if !strings.Contains(string(text), want) {
+			if !strings.Contains(text, want) {
 				missing = want
 			}
 		}
@@ -114,9 +119,9 @@ func awaitShown(t *testing.T, node *Node, patience time.Duration, texts ...strin
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("the console has not shown %q within %s", missing, patience)
+			t.Fatalf("the console has not shown %q within %s; its end:\n%s", missing, patience, text[max(0, len(text)-4000):])
 		case <-node.Done():
-			t.Fatalf("the node went down, and its console has not shown %q", missing)
+			t.Fatalf("the node went down, and its console has not shown %q; its end:\n%s", missing, text[max(0, len(text)-4000):])
 		case <-time.After(pollInterval):
 		}
 	}

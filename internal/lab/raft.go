@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,13 +12,9 @@ import (
 
 	vault "github.com/hashicorp/vault/api"
 
+	"github.com/strongroom/strongroom/internal/bootstrap"
 	"github.com/strongroom/strongroom/internal/node"
 )
-
-// agentPolicy is the policy of the agents, as docs/node.md has it.
-//
-//go:embed strongroom-agent.hcl
-var agentPolicy string
 
 // agentRole is the role with which the agents log in by their certificates.
 const agentRole = "strongroom-node"
@@ -152,7 +147,7 @@ func (c *Cluster) setUp(ctx context.Context, client *vault.Client) error {
 			return err
 		}
 	}
-	if err := sys.PutPolicyWithContext(ctx, "strongroom-agent", agentPolicy); err != nil {
+	if err := sys.PutPolicyWithContext(ctx, "strongroom-agent", bootstrap.AgentPolicy); err != nil {
 		return err
 	}
 	if err := sys.EnableAuthWithOptionsWithContext(ctx, "cert", &vault.EnableAuthOptions{Type: "cert"}); err != nil {
@@ -162,6 +157,10 @@ func (c *Cluster) setUp(ctx context.Context, client *vault.Client) error {
 		"certificate": string(c.authority.CA()), "allowed_dns_sans": "*.lab", "token_policies": "strongroom-agent",
 		"token_no_default_policy": true, "token_ttl": "1h", "token_max_ttl": "24h",
 	}); err != nil {
+		return err
+	}
+	// Nodes that retire wait there for their turn.
+	if err := sys.MountWithContext(ctx, "strongroom", &vault.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}); err != nil {
 		return err
 	}
 	return configureAutopilot(ctx, client, c.options.Nodes >= 3, max(3, c.options.Nodes))

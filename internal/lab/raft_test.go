@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/strongroom/strongroom/internal/bootstrap"
 	"github.com/strongroom/strongroom/internal/lab/network"
 )
 
@@ -18,8 +19,8 @@ func TestAgentPolicy(t *testing.T) {
 	}
 	_, rest, begun := strings.Cut(string(text), "```hcl\n# strongroom-agent:")
 	policy, _, ended := strings.Cut(rest, "```")
-	if !begun || !ended || agentPolicy != "# strongroom-agent:"+policy {
-		t.Error("internal/lab/strongroom-agent.hcl is not the policy of docs/node.md: run make generate")
+	if !begun || !ended || bootstrap.AgentPolicy != "# strongroom-agent:"+policy {
+		t.Error("internal/bootstrap/policies/strongroom-agent.hcl is not the policy of docs/node.md: run make generate")
 	}
 }
 

@@ -55,7 +55,7 @@ func TestRollout(t *testing.T) {
 		t.Errorf("replaced %v, and %s was active", replaced, active)
 	}
 	if fewest < 2 {
-		t.Errorf("only %d healthy voters at some moment", fewest)
+		t.Errorf("only %d voters were up at some moment", fewest)
 	}
 	requirePeers(t, ctx, c, allThree...)
 	for name, id := range idsOf(t, ctx, c) {
@@ -78,8 +78,8 @@ func TestRollout(t *testing.T) {
 	}
 }
 
-// roll moves the cluster to an image that was baked here. It gives the names of the replaced nodes in their order, and how few healthy voters there
-// were at any look.
+// roll moves the cluster to an image that was baked here. It gives the names of the replaced nodes in their order, and how few voters were up
+// at any look.
 func roll(t *testing.T, ctx context.Context, c *Cluster, name string) (replaced []string, fewest int, err error) {
 	t.Helper()
 	dir := filepath.Join(workDir, name)
@@ -90,7 +90,7 @@ func roll(t *testing.T, ctx context.Context, c *Cluster, name string) (replaced 
 	if c.options.Disks == nil {
 		c.options.Disks = map[string]string{}
 	}
-	source := &watched{Source: sourceOf(t, c), fewest: 3}
+	source := &watched{Source: sourceOf(t, c), lab: c, fewest: 3}
 	err = (&rollout.Rollout{
 		Cluster: source, Target: rollout.Target{Root: manifest.RootHash, Version: manifest.Version}, Size: 3,
 		Patience: c.options.Timeout, Settle: 30 * time.Second, Pace: 2 * time.Second,
@@ -115,22 +115,31 @@ func roll(t *testing.T, ctx context.Context, c *Cluster, name string) (replaced 
 	return replaced, source.fewest, err
 }
 
-// watched counts what it sees.
+// watched counts the voters whose servers answer, unsealed. Autopilot does not tell that: for some seconds after an election it knows of no other
+// member that it is healthy.
 type watched struct {
 	*rollout.Source
+	lab    *Cluster
 	fewest int
 }
 
 func (w *watched) Look(ctx context.Context) (rollout.Cluster, error) {
 	c, err := w.Source.Look(ctx)
 	if err == nil {
-		healthy := 0
-		for _, m := range c.Members {
-			if m.Voter && m.Healthy {
-				healthy++
+		up := 0
+		for _, m := range w.lab.members {
+			voter := slices.ContainsFunc(c.Members, func(seen rollout.Member) bool {
+				return seen.Voter && slices.Contains([]string{m.lease.Host(), m.lease.Address.String()}, seen.Host)
+			})
+			client, err := w.lab.Client(m.name)
+			if !voter || err != nil {
+				continue
+			}
+			if said, err := client.Sys().HealthWithContext(ctx); err == nil && said.Initialized && !said.Sealed {
+				up++
 			}
 		}
-		w.fewest = min(w.fewest, healthy)
+		w.fewest = min(w.fewest, up)
 	}
 	return c, err
 }

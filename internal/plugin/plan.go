@@ -93,6 +93,7 @@ func (c *Config) plan(load func() (*baseline.Catalogue, error)) (plan, error) {
 		Mirror:       c.Mirror,
 		Snapshot:     c.Snapshot,
 		Packages:     c.Packages,
+		ShipsLogs:    c.Parameters[baseline.LogShipping] == baseline.JournalUpload,
 		LockFile:     c.LockFile,
 		Binaries: []image.Binary{
 			binary,

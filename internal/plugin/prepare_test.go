@@ -226,6 +226,22 @@ func TestPrepareRefusesUnknownAttributes(t *testing.T) {
 	}
 }
 
+// The parameter brings the program.
+func TestPrepareShipsLogs(t *testing.T) {
+	b := &Builder{Catalogue: hardening.Load}
+	for ships, parameters := range map[bool]map[string]any{true: {"log_shipping": "journal-upload"}, false: {}} {
+		if _, _, err := b.Prepare(with(map[string]any{"parameters": parameters})); err != nil {
+			t.Fatal(err)
+		}
+		if b.plan.spec.ShipsLogs != ships {
+			t.Errorf("%v: the image ships the journal: %v", parameters, b.plan.spec.ShipsLogs)
+		}
+	}
+	if _, _, err := b.Prepare(with(map[string]any{"parameters": map[string]any{"log_shipping": "syslog"}})); err == nil || !strings.Contains(err.Error(), "log_shipping") {
+		t.Errorf("another way to ship: %v", err)
+	}
+}
+
 // Packer prepares a builder more than once; nothing may pile up or survive.
 func TestPrepareIsIdempotent(t *testing.T) {
 	b := &Builder{Catalogue: hardening.Load}
