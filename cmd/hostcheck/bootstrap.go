@@ -36,7 +36,8 @@ token for the provisioner, proves a login, sets autopilot, and revokes the root 
 It can be interrupted and run again at any point, and does nothing where there is nothing to do.
 
 docs/bootstrap.md has the block, the steps, and what to do after a crash.`,
-		Args: cobra.NoArgs,
+		Example: `  hostcheck bootstrap`,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := firstStart(cmd.Context()); err != nil {
 				return &exit{exitFail, err}
@@ -76,6 +77,12 @@ func firstStart(ctx context.Context) error {
 		},
 		Google: finder.GoogleToken, Azure: finder.AzureToken,
 	}
+	var locks bootstrap.LockStore
+	if id.Bootstrap.LockStore != nil {
+		if locks, err = openLockStore(*id.Bootstrap.LockStore, references, finder); err != nil {
+			return err
+		}
+	}
 	var first func(context.Context) error
 	if id.Snapshot != nil {
 		first = func(ctx context.Context) error { return takeSnapshot(ctx, false) }
@@ -101,9 +108,22 @@ func firstStart(ctx context.Context) error {
 			return references.Read(ctx, ref, bootstrap.MaxReference)
 		},
 		Clouds: clouds, Snapshot: first,
-		Directory: node.BootstrapDirectory, KeyPath: bootstrap.KeyPath, LockPath: cluster.DefaultLockPath,
+		Directory: node.BootstrapDirectory, KeyPath: bootstrap.KeyPath, LockPath: cluster.DefaultLockPath, LockStore: locks,
 		Said: func(line string) { fmt.Println(line) }, Now: time.Now, Limits: bootstrap.DefaultLimits,
 	})
+}
+
+// openLockStore makes a store with conditional writes of what node.hcl says: any that snapshots are put to, but a directory.
+func openLockStore(s node.SnapshotSink, references node.Reader, finder *discover.Finder) (bootstrap.LockStore, error) {
+	sink, err := openSink(s, references, finder)
+	if err != nil {
+		return nil, fmt.Errorf("lock_store: %w", err)
+	}
+	store, ok := sink.(bootstrap.LockStore)
+	if !ok {
+		return nil, fmt.Errorf("lock_store: %s has no conditional writes", s.Name())
+	}
+	return store, nil
 }
 
 // cloudTime is for one question to a cloud's secret store.

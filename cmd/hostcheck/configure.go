@@ -30,6 +30,8 @@ hostcheck-configure.service.
 
 With --renew it only reads the references again: TLS material that is new and good replaces the old, and the running
 server is told to read it. It runs as hostcheck-renew.service, by a timer.`,
+		Example: `  hostcheck configure
+  hostcheck configure --renew      what hostcheck-renew.timer does`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := configureOptions()
@@ -87,12 +89,20 @@ func configureNode(ctx context.Context, o configure.Options) error {
 	return nil
 }
 
+// shipUnit ships the journal, where the image was baked so.
+const shipUnit = "strongroom-ship.service"
+
 func renewNode(ctx context.Context, o configure.Options) error {
 	units := &agent.Systemd{}
 	defer units.Close()
 	done, err := configure.Renew(ctx, o, func(ctx context.Context) error { return units.Reload(ctx, o.Server.Unit) })
 	if err != nil {
 		return &exit{exitFail, err}
+	}
+	if done.Logs {
+		if err := units.Restart(ctx, shipUnit); err != nil {
+			return &exit{exitFail, err}
+		}
 	}
 	what := "TLS material is as it was"
 	if done.TLS {

@@ -19,17 +19,15 @@ import (
 
 	"github.com/strongroom/strongroom/internal/baseline"
 	"github.com/strongroom/strongroom/internal/check/checktest"
+	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/node/nodetest"
 )
 
 // BenchmarkIdle runs the agent for some time (STRONGROOM_IDLE, two minutes) as it runs on a node where nothing happens, and
-// prints what it needs: it judges this machine against a node's baseline every half minute, a Prometheus asks for its
+// prints what it needs: it judges this machine against a node's baseline every ten seconds, a Prometheus asks for its
 // metrics every 15 s over TLS, and figures are sent by StatsD and DogStatsD. The first three seconds are not counted.
 func BenchmarkIdle(b *testing.B) {
-	if os.Geteuid() != 0 {
-		b.Skip("the agent runs as root, and the baseline is mounted where it looks for it")
-	}
 	duration := 2 * time.Minute
 	if text := os.Getenv("STRONGROOM_IDLE"); text != "" {
 		var err error
@@ -37,9 +35,41 @@ func BenchmarkIdle(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	agent, scrape := startAgent(b)
+	time.Sleep(3 * time.Second)
+	before, began, most := processorTime(b, agent.Process.Pid), time.Now(), 0
+	var last string
+	var err error
+	for time.Since(began) < duration {
+		if last, err = scrape("/metrics"); err != nil {
+			b.Fatal(err)
+		}
+		most = max(most, status(b, agent.Process.Pid, "VmRSS:"))
+		time.Sleep(min(15*time.Second, duration-time.Since(began)))
+	}
+	spent, wall := processorTime(b, agent.Process.Pid)-before, time.Since(began)
+	b.ReportMetric(float64(most)/1024, "MiB-RSS")
+	b.ReportMetric(float64(status(b, agent.Process.Pid, "VmHWM:"))/1024, "MiB-RSS-most")
+	b.ReportMetric(100*spent.Seconds()/wall.Seconds(), "%-of-one-core")
+	b.ReportMetric(0, "ns/op")
+	if !strings.Contains(last, "hostcheck_check_status{") {
+		b.Fatal("nothing was judged")
+	}
+	if !strings.Contains(last, "hostcheck_run_duration_seconds_count") || strings.Contains(last, "hostcheck_run_duration_seconds_count 0\n") {
+		b.Fatal("the agent did not judge")
+	}
+}
+
+// startAgent runs the agent on this machine, against a node's baseline and some controls more, until the benchmark ends. It has
+// judged when startAgent returns.
+func startAgent(b *testing.B, more ...control.Control) (agent *exec.Cmd, scrape func(path string) (string, error)) {
+	b.Helper()
+	if os.Geteuid() != 0 {
+		b.Skip("the agent runs as root, and the baseline is mounted where it looks for it")
+	}
 	dir := b.TempDir()
 	binary := filepath.Join(dir, "hostcheck")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, ".")
+	build := exec.Command("go", "build", "-trimpath", "-tags", "nethttpomithttp2", "-ldflags", "-s -w", "-o", binary, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
@@ -47,7 +77,9 @@ func BenchmarkIdle(b *testing.B) {
 	profile := checktest.Profile()
 	port := unused(b)
 	profile.Parameters = map[string]string{"agent_port": port}
-	j, err := checktest.Compile(b, profile).JSON()
+	compiled := checktest.Compile(b, profile)
+	compiled.Controls = append(compiled.Controls, more...)
+	j, err := compiled.JSON()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -74,24 +106,24 @@ func BenchmarkIdle(b *testing.B) {
 	if err := os.WriteFile(filepath.Join(run, filepath.Base(node.IdentityPath)), identity, 0o600); err != nil {
 		b.Fatal(err)
 	}
-	agent := exec.Command("unshare", "--mount", "sh", "-c", `mount --bind "$1" /run && mount --bind "$2" "$3" && exec "$4" run`, "sh",
+	agent = exec.Command("unshare", "--mount", "sh", "-c", `mount --bind "$1" /run && mount --bind "$2" "$3" && exec "$4" run`, "sh",
 		filepath.Dir(run), mounted, filepath.Dir(filepath.Dir(baseline.Path)), binary)
 	agent.Env = append(os.Environ(), "CREDENTIALS_DIRECTORY="+nodetest.WriteCredentials(b, ca.Credentials("", "127.0.0.1")))
 	agent.Stdout, agent.Stderr = &log, &log
 	if err := agent.Start(); err != nil {
 		b.Fatal(err)
 	}
-	defer func() {
+	b.Cleanup(func() {
 		_ = agent.Process.Signal(os.Interrupt)
 		_ = agent.Wait()
 		if b.Failed() {
 			b.Log(log.String())
 		}
-	}()
+	})
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca.PEM)
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
-	scrape := func(path string) (string, error) {
+	scrape = func(path string) (string, error) {
 		answer, err := client.Get("https://127.0.0.1:" + port + path)
 		if err != nil {
 			return "", err
@@ -111,27 +143,7 @@ func BenchmarkIdle(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	time.Sleep(3 * time.Second)
-	before, began, most := processorTime(b, agent.Process.Pid), time.Now(), 0
-	var last string
-	for time.Since(began) < duration {
-		if last, err = scrape("/metrics"); err != nil {
-			b.Fatal(err)
-		}
-		most = max(most, status(b, agent.Process.Pid, "VmRSS:"))
-		time.Sleep(min(15*time.Second, duration-time.Since(began)))
-	}
-	spent, wall := processorTime(b, agent.Process.Pid)-before, time.Since(began)
-	b.ReportMetric(float64(most)/1024, "MiB-RSS")
-	b.ReportMetric(float64(status(b, agent.Process.Pid, "VmHWM:"))/1024, "MiB-RSS-most")
-	b.ReportMetric(100*spent.Seconds()/wall.Seconds(), "%-of-one-core")
-	b.ReportMetric(0, "ns/op")
-	if !strings.Contains(last, "hostcheck_check_status{") {
-		b.Fatal("nothing was judged")
-	}
-	if !strings.Contains(last, "hostcheck_run_duration_seconds_count") || strings.Contains(last, "hostcheck_run_duration_seconds_count 0\n") {
-		b.Fatal("the agent did not judge")
-	}
+	return agent, scrape
 }
 
 func unused(b *testing.B) string {

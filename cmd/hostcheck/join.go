@@ -27,6 +27,8 @@ waits for the local server, finds the cluster's active node, proves that it can 
 cluster lists this node. Each step is printed. It can be interrupted and run again at any point.
 
 docs/join.md explains every refusal. Exit code 3: the host does not pass; 4: the node could not join.`,
+		Example: `  hostcheck join
+  hostcheck join --timeout 30m`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), limit)

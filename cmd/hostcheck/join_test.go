@@ -31,8 +31,8 @@ func TestJoinExitCodes(t *testing.T) {
 	}{
 		// This machine has no /run/hostcheck/node.json.
 		"join without a configured node":  {join(t.Context()), exitFail},
-		"leave without a configured node": {leave(t.Context(), false, false), exitFail},
-		"risk without retire":             {leave(t.Context(), false, true), exitUsage},
+		"leave without a configured node": {leave(t.Context(), false, cluster.Retirement{}), exitFail},
+		"risk without retire":             {leave(t.Context(), false, cluster.Retirement{RiskQuorum: true}), exitUsage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := code(c.err, false); got != c.code {

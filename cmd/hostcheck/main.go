@@ -2,12 +2,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -40,15 +37,6 @@ func (e *exit) Error() string {
 	return e.err.Error()
 }
 func (e *exit) Unwrap() error { return e.err }
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process whatever it waits for
-	err := root().ExecuteContext(ctx)
-	interrupted := ctx.Err() != nil
-	stop()
-	os.Exit(code(err, interrupted))
-}
 
 func code(err error, interrupted bool) int {
 	if err == nil {
@@ -104,6 +92,11 @@ Exit codes:
 		SilenceUsage:  true,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.AddCommand(verifyCommand(), explainCommand(), captureCommand(), configureCommand(), runCommand(), joinCommand(), leaveCommand(), bootstrapCommand(), attestCommand(), attestServiceCommand(), clockCommand(), dataDiskCommand(), installCommand(), recoveryCommand(), snapshotCommand())
+	cmd.AddCommand(verifyCommand(), explainCommand(), captureCommand(), configureCommand(), runCommand(), joinCommand(), leaveCommand(), bootstrapCommand(), attestCommand(), attestServiceCommand(), clockCommand(), auditCommand(), dataDiskCommand(), installCommand(), recoveryCommand(), snapshotCommand())
 	return cmd
+}
+
+// complete tells a shell what a flag takes.
+func complete(c *cobra.Command, flag string, values ...string) {
+	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails for a flag that is not there: the tests complete each
 }

@@ -19,7 +19,8 @@ makes the partitions. It runs as strongroom-recovery.service, on the first boot 
 
 It refuses when nobody could recover the data, and when the machine cannot guard it: Secure Boot is off, there is no TPM 2.0, or
 the image brings no signed policy of its measurements.`,
-		Args: cobra.NoArgs,
+		Example: `  hostcheck recovery               what strongroom-recovery.service does`,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := configureOptions()
 			if err != nil {

@@ -19,8 +19,10 @@ import (
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/discover"
 	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/logs"
 	"github.com/strongroom/strongroom/internal/node"
 	"github.com/strongroom/strongroom/internal/report"
+	"github.com/strongroom/strongroom/internal/retire"
 	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/snapshot"
 	"github.com/strongroom/strongroom/internal/telemetry"
@@ -33,6 +35,8 @@ func runCommand() *cobra.Command {
 		Long: `run is the agent of a node (hostcheck.service). It serves /metrics, /report, /livez and /healthz on the
 baseline's agent_port (9810), also when the gate keeps the server down; judges a closed gate again and has systemd start
 the server, Vault or OpenBao as the baseline says, when it passes; and judges the running server.`,
+		Example: `  hostcheck run                    what hostcheck.service does
+  journalctl -u hostcheck          what it has to say`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context()) },
 	}
@@ -52,7 +56,7 @@ func runAgent(ctx context.Context) error {
 	credentials := os.Getenv("CREDENTIALS_DIRECTORY")
 	session := agent.NewSession(credentials, node.IdentityPath, log)
 	serverAPI, member := agent.NewMember(credentials, serverAddr, session, log)
-	// One memory for all runs: the server is not to be asked everything every half minute.
+	// One memory for all runs: the server is not to be asked everything at every look.
 	options := host.LiveOptions{API: serverAPI, Memory: &host.Memory{}, Digests: &host.Digests{}}
 	err = agent.Run(ctx, agent.Options{
 		Judge: func(ctx context.Context, stage control.Stage) (*report.Document, error) {
@@ -62,6 +66,7 @@ func runAgent(ctx context.Context) error {
 		Session:       session,
 		Identity:      node.IdentityPath,
 		Discover:      own.discover(log),
+		Cloud:         own.cloud(log),
 		Server:        own.server,
 		Units:         &agent.Systemd{},
 		Exporter:      telemetry.NewExporter(telemetry.Build{Version: buildVersion, Revision: revision()}),
@@ -71,6 +76,8 @@ func runAgent(ctx context.Context) error {
 		Listen:        ":" + own.agentPort,
 		ReportPath:    telemetry.ReportPath,
 		Snapshots:     snapshot.ResultPath,
+		AuditSeen:     logs.WatchPath,
+		ShipsLogs:     own.shipsLogs,
 		ServerAddr:    serverAddr,
 		Interval:      agent.DefaultInterval,
 		ServerMetrics: serverAPI.Metrics,
@@ -91,6 +98,7 @@ func runAgent(ctx context.Context) error {
 type baked struct {
 	server             server.Product
 	apiPort, agentPort string
+	shipsLogs          bool
 	metadataEgress     []netip.Prefix // where the cloud's metadata service may be asked
 }
 
@@ -98,6 +106,14 @@ type baked struct {
 func (b baked) discover(log *slog.Logger) cluster.Discover {
 	f := &discover.Finder{Instance: &node.Sources{Root: "/", Metadata: b.metadataEgress, Log: log}}
 	return f.Find
+}
+
+// cloud listens to the cloud that a retire block names, as this machine: a service of its own, since it is asked beside the search for members.
+func (b baked) cloud(log *slog.Logger) func(node.Retire) retire.Cloud {
+	return func(block node.Retire) retire.Cloud {
+		instance := &node.Sources{Root: "/", Metadata: b.metadataEgress, Log: log}
+		return retire.New(block, instance, &discover.Finder{Instance: instance})
+	}
 }
 
 // thisNode reads the host's baseline. Without one that can be read no server is started anyway, since the gate
@@ -120,7 +136,7 @@ func thisNode(log *slog.Logger) baked {
 		}
 		parameters, parametersErr := configure.BakedFrom(b.Profile.Parameters)
 		err = errors.Join(err, parametersErr)
-		own.metadataEgress = parameters.MetadataEgress
+		own.metadataEgress, own.shipsLogs = parameters.MetadataEgress, parameters.LogShipping
 	}
 	if err != nil {
 		log.Error("cannot tell what this image has decided", "error", err)

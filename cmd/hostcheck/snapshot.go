@@ -34,6 +34,8 @@ encrypted to the recipients of node.hcl, read back from each sink. Then it delet
 that does not lead, and without a snapshot block. systemd runs it about every quarter of an hour (hostcheck-snapshot.timer).
 
 docs/snapshot.md has the block, the permissions and the way back.`,
+		Example: `  hostcheck snapshot               what hostcheck-snapshot.timer does
+  hostcheck snapshot --now         before a change`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := takeSnapshot(cmd.Context(), now); err != nil {
@@ -102,10 +104,7 @@ func openSink(s node.SnapshotSink, references node.Reader, finder *discover.Find
 		endpoint := strings.TrimSuffix(o["endpoint"], "/")
 		path := o["path_style"] == "true" || strings.Contains(o["bucket"], ".")
 		if endpoint == "" {
-			endpoint = "https://s3." + o["region"] + ".amazonaws.com"
-			if strings.HasPrefix(o["region"], "cn-") {
-				endpoint += ".cn"
-			}
+			endpoint = sigv4.Endpoint("s3", o["region"])
 		} else if o["path_style"] == "" {
 			path = true
 		}

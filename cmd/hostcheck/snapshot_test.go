@@ -55,6 +55,24 @@ func TestOpenSink(t *testing.T) {
 	}
 }
 
+// The first start's lock lies in any store that knows a condition, and in no directory.
+func TestOpenLockStore(t *testing.T) {
+	references := node.Reader{Authorities: x509.NewCertPool()}
+	for _, sink := range []node.SnapshotSink{
+		{Type: "s3", Options: map[string]string{"bucket": "b", "region": "eu-central-1"}}, {Type: "gcs", Options: map[string]string{"bucket": "b"}},
+		{Type: "azblob", Options: map[string]string{"account": "acct", "container": "c", "endpoint_suffix": "blob.core.windows.net"}},
+	} {
+		if s, err := openLockStore(sink, references, &discover.Finder{}); err != nil || s.Name() == "" {
+			t.Errorf("%s: %v", sink.Type, err)
+		}
+	}
+	for _, kind := range []string{"file", "tape"} {
+		if _, err := openLockStore(node.SnapshotSink{Type: kind}, references, nil); err == nil || !strings.HasPrefix(err.Error(), "lock_store: ") {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
 // Keys come from where node.hcl says, a line's end is none of them, and no error repeats one.
 func TestS3Keys(t *testing.T) {
 	d := t.TempDir()

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -58,10 +59,12 @@ and unknown never passes.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return verify(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVar(&f.stage, "stage", "boot", "judge what holds at `STAGE`: image, boot, run or member")
+	complete(cmd, "stage", "image", "boot", "run", "member")
 	cmd.Flags().StringVar(&f.root, "root", "/", "`DIR` that holds the host's files")
 	cmd.Flags().StringVar(&f.baseline, "baseline", "", "`FILE` with another baseline than the host's own, "+baseline.Path)
 	cmd.Flags().StringVar(&f.capture, "capture", "", "judge the recording in `FILE`, made by hostcheck capture, instead of this machine")
 	cmd.Flags().StringVar(&f.format, "format", "text", "`FORMAT` of the report: "+report.FormatNames())
+	complete(cmd, "format", strings.Split(report.FormatNames(), ", ")...)
 	cmd.Flags().StringVar(&f.output, "output", "", "write the report to `FILE`, whole or not at all, and not to standard output")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "also what passes: the facts behind it (text), results of its own (sarif)")
 	cmd.Flags().BoolVar(&f.publish, "publish", false, "do as the gate does: also write "+telemetry.ReportPath+" and to the journal, and print only what needs attention")

@@ -58,7 +58,7 @@ func requireSound(t *testing.T, dir, certificate string) {
 	passed(inspected(t, "--certificate", certificate, filepath.Join(dir, "netboot")), "netboot", "kernel-signature", "verity-data", "root")
 }
 
-func program(t *testing.T, argv ...string) []byte {
+func outputOf(t *testing.T, argv ...string) []byte {
 	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	out, err := cmd.Output()
@@ -76,7 +76,7 @@ func program(t *testing.T, argv ...string) []byte {
 func requireAgreement(t *testing.T, disk, certificate string) {
 	ours := inspected(t, "--certificate", certificate, disk)
 
-	program(t, "/usr/sbin/sfdisk", "--verify", disk)
+	outputOf(t, "/usr/sbin/sfdisk", "--verify", disk)
 	var table struct {
 		PartitionTable struct {
 			ID         string
@@ -87,7 +87,7 @@ func requireAgreement(t *testing.T, disk, certificate string) {
 			}
 		}
 	}
-	if err := json.Unmarshal(program(t, "/usr/sbin/sfdisk", "--json", disk), &table); err != nil {
+	if err := json.Unmarshal(outputOf(t, "/usr/sbin/sfdisk", "--json", disk), &table); err != nil {
 		t.Fatal(err)
 	}
 	if theirs := table.PartitionTable; !strings.EqualFold(theirs.ID, ours.Table.Disk) || len(theirs.Partitions) != len(ours.Table.Partitions) {
@@ -100,18 +100,18 @@ func requireAgreement(t *testing.T, disk, certificate string) {
 			t.Errorf("sfdisk sees %+v, inspect %+v", p, o)
 		}
 		parts[p.Name] = filepath.Join(t.TempDir(), p.Name)
-		program(t, "dd", "status=none", "if="+disk, "of="+parts[p.Name], "bs=512", fmt.Sprintf("skip=%d", p.Start), fmt.Sprintf("count=%d", p.Size))
+		outputOf(t, "dd", "status=none", "if="+disk, "of="+parts[p.Name], "bs=512", fmt.Sprintf("skip=%d", p.Start), fmt.Sprintf("count=%d", p.Size))
 	}
 
-	program(t, "/usr/sbin/veritysetup", "verify", parts["strongroom-root"], parts["strongroom-root-verity"], ours.Verity.RootHash)
+	outputOf(t, "/usr/sbin/veritysetup", "verify", parts["strongroom-root"], parts["strongroom-root-verity"], ours.Verity.RootHash)
 	zero := strings.Repeat("0", len(ours.Verity.RootHash))
 	if out, err := exec.Command("/usr/sbin/veritysetup", "verify", parts["strongroom-root"], parts["strongroom-root-verity"], zero).CombinedOutput(); err == nil {
 		t.Errorf("veritysetup verifies any root hash: %s", out)
 	}
 
 	kernel := filepath.Join(t.TempDir(), "kernel.efi")
-	program(t, "mcopy", "-i", parts["strongroom-esp"], "::/"+ours.Kernels[0].Path, kernel)
-	program(t, "sbverify", "--cert", certificate, kernel)
+	outputOf(t, "mcopy", "-i", parts["strongroom-esp"], "::/"+ours.Kernels[0].Path, kernel)
+	outputOf(t, "sbverify", "--cert", certificate, kernel)
 
 	if out, err := exec.Command("losetup", "--find").CombinedOutput(); os.Geteuid() != 0 || err != nil {
 		t.Logf("systemd-dissect was not asked: it attaches loop devices, which this user or this machine cannot: %s", out)
@@ -125,7 +125,7 @@ func requireAgreement(t *testing.T, disk, certificate string) {
 			UUID       string `json:"partition_uuid"`
 		}
 	}
-	if err := json.Unmarshal(program(t, "systemd-dissect", "--json=short", "--root-hash="+ours.Verity.RootHash, disk), &dissected); err != nil {
+	if err := json.Unmarshal(outputOf(t, "systemd-dissect", "--json=short", "--root-hash="+ours.Verity.RootHash, disk), &dissected); err != nil {
 		t.Fatal(err)
 	}
 	if dissected.Size != ours.Image.Disk || !slices.Contains(dissected.OSRelease, "IMAGE_ID="+ours.Root.ImageID) || !slices.Contains(dissected.OSRelease, "IMAGE_VERSION="+ours.Root.Version) {

@@ -61,6 +61,7 @@ The exit status is 0 when the disks are identical, 1 when not, 2 when that could
 		},
 	}
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT` to write: text, json ("+inspect.DiffSchema+")")
+	complete(c, "format", "text", "json")
 	c.Flags().StringVar(&output, "output", "", "write to `FILE`, whole or not at all, and not to standard output")
 	return c
 }

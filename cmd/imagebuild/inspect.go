@@ -85,6 +85,7 @@ The exit status is 0 when everything holds, 1 when something does not, 2 when of
 		},
 	}
 	c.Flags().StringVar(&f.format, "format", "text", "`FORMAT` to write: text, json ("+inspect.Schema+")")
+	complete(c, "format", "text", "json")
 	c.Flags().StringVar(&f.output, "output", "", "write to `FILE`, whole or not at all, and not to standard output")
 	c.Flags().StringArrayVar(&f.certificates, "certificate", nil, "`FILE` with a certificate whose signature of the kernel is to be believed: PEM, DER, or a signature list (db.esl); can be repeated")
 	c.Flags().StringArrayVar(&f.allowedLeaks, "allow-leak", nil, "what may be in the root although it looks like a secret, as `PATH:KIND[:FINGERPRINT]`; can be repeated")

@@ -174,6 +174,8 @@ func newLabStatusCommand(where func() (string, error)) *cobra.Command {
 		Short: "Show nodes, verdicts, Raft roles and addresses",
 		Long: `status asks every node for its report, and the cluster's leader for its members. The addresses are on this host's
 loopback; their certificates are of the lab's own authority (see "lab env").`,
+		Example: `  imagebuild lab status
+  imagebuild lab status --json`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			reply, err := askLab(c, where, supervisor.Status, "", io.Discard)
@@ -220,7 +222,10 @@ func newLabLogCommand(where func() (string, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:   "log NODE",
 		Short: "Print what a node wrote to its serial console since it was started",
-		Args:  oneNode,
+		Long: `log prints the console of a node: firmware, kernel, units, and what the gate says when it stays closed. It ends where the
+node is now; a node that was started again begins anew.`,
+		Example: `  imagebuild lab log node-1 | tail`,
+		Args:    oneNode,
 		RunE: func(c *cobra.Command, args []string) error {
 			reply, err := askLab(c, where, supervisor.Status, "", io.Discard)
 			if err != nil {
@@ -247,9 +252,10 @@ func newLabLogCommand(where func() (string, error)) *cobra.Command {
 func labVerb(where func() (string, error), verb supervisor.Verb, use, short, long string) *cobra.Command {
 	optional := strings.Contains(use, "[")
 	return &cobra.Command{
-		Use:   use,
-		Short: short,
-		Long:  strings.TrimSpace(short + ".\n" + long),
+		Use:     use,
+		Short:   short,
+		Long:    strings.TrimSpace(short + ".\n" + long),
+		Example: "  imagebuild lab " + strings.NewReplacer("[", "", "]", "", "NODE", "node-1").Replace(use),
 		Args: func(c *cobra.Command, args []string) error {
 			if optional && len(args) == 0 {
 				return nil
@@ -273,7 +279,8 @@ func newLabDownCommand(where func() (string, error)) *cobra.Command {
 		Short: "End the lab, and remove everything that it made",
 		Long: `down kills the machines and removes disks, consoles and keys. After a crash of the supervisor, whose machines died with
 it, it removes what is left.`,
-		Args: noArguments,
+		Example: `  imagebuild lab down`,
+		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			dir, err := where()
 			if err != nil {

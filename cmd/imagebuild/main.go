@@ -30,11 +30,6 @@ const (
 	exitUsage   = 64
 )
 
-func main() {
-	keepDescriptors()
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
-}
-
 func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && (args[0] == "describe" || args[0] == "start") {
 		if err := serve(args); err != nil {
@@ -118,7 +113,7 @@ one. Both render the same catalogue: the same profile gives the same bytes every
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("imagebuild {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{c.CommandPath(), err} })
-	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand(), newLabCommand(), newNetbootCommand(), newReportCommand(), newMetalCommand(), newLockCommand(), newInspectCommand(), newDiffCommand(), newVerifyCommand(), newVerifyAttestCommand(), newSnapshotCommand(), newRolloutCommand())
+	root.AddCommand(newControlsCommand(), newOverlayCommand(), newProveCommand(), newLabCommand(), newNetbootCommand(), newReportCommand(), newMetalCommand(), newLockCommand(), newInspectCommand(), newDiffCommand(), newVerifyCommand(), newVerifyAttestCommand(), newSnapshotCommand(), newRolloutCommand(), newFleetCommand())
 	return root
 }
 
@@ -128,4 +123,9 @@ func noArguments(c *cobra.Command, args []string) error {
 		return &usageError{c.CommandPath(), fmt.Errorf("unexpected argument %q", args[0])}
 	}
 	return nil
+}
+
+// complete tells a shell what a flag takes.
+func complete(c *cobra.Command, flag string, values ...string) {
+	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails for a flag that is not there: the tests complete each
 }

@@ -56,6 +56,10 @@ func TestExitCodes(t *testing.T) {
 		{"lock main_test.go", 1, "main_test.go: is no lock: "},
 		{"lock --update --distribution debian/sid /nowhere/strongroom.lock", 64, `"debian/sid" is not known`},
 		{"lock --update --program vault /nowhere/strongroom.lock", 64, `--program "vault": want its path`},
+		{"snapshot rehearse", 64, "--server is missing"},
+		{"snapshot rehearse --server vault", 64, "want one file or directory, got 0"},
+		{"snapshot rehearse --server vault --canary kv/x archive", 64, "go together"},
+		{"snapshot rehearse --server vault /nowhere", 1, "no such file"},
 		{"lock --update --snapshot today /nowhere/strongroom.lock", 64, `"today" is not a date`},
 		{"start", 1, "two arguments"},
 	}

@@ -131,6 +131,7 @@ func newMetalCheckCommand() *cobra.Command {
 		Long: `check reads files of installers and refuses what lets an installation go wrong unseen:
 unknown names, a way in, a disk that is not named, a download that is not by HTTPS or not
 compared with its SHA-256, and a command whose failure is not fatal.`,
+		Example: `  imagebuild metal check ks.cfg preseed.cfg user-data`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return &usageError{c.CommandPath(), errors.New("name a file")}

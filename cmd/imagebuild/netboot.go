@@ -20,6 +20,8 @@ func newNetbootCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "netboot",
 		Short: "Try out what the builder's format netboot has made",
+		Long: `netboot is for the bundles that machines start from over the network. docs/netboot.md says what is in one, and how
+firmware and iPXE come to it.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return &usageError{c.CommandPath(), fmt.Errorf("unknown command %q", args[0])}

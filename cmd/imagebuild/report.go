@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -50,6 +51,7 @@ It says what the report says and judges nothing: the exit status is 0 for every 
 		},
 	}
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT` to write: "+report.FormatNames())
+	complete(c, "format", strings.Split(report.FormatNames(), ", ")...)
 	c.Flags().StringVar(&output, "output", "", "write to `FILE`, whole or not at all, and not to standard output")
 	c.Flags().BoolVarP(&options.Verbose, "verbose", "v", false, "also what passes: the facts behind it (text), results of its own (sarif)")
 	return c

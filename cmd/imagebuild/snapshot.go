@@ -13,13 +13,13 @@ import (
 func newSnapshotCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "snapshot",
-		Short: "Look at the backups that hostcheck snapshot has taken",
+		Short: "Look at the backups that hostcheck snapshot has taken, and rehearse a restore",
 		Long: `snapshot judges archives that the nodes have put to their sinks. It is for the machine of an operator, or a job, that has the
 private key of a recipient: a node has none. docs/snapshot.md has the whole way back.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newSnapshotVerifyCommand())
+	c.AddCommand(newSnapshotVerifyCommand(), newSnapshotRehearseCommand())
 	return c
 }
 

@@ -80,6 +80,7 @@ The exit status is 0 when everything holds, 1 when something does not, 2 when so
 	c.Flags().StringVar(&transit, "transit", "", "the key that you trust, in a transit engine: `vault:MOUNT/KEY`")
 	c.Flags().StringVar(&statementFile, "statement", "", "`FILE` with the statement, if it does not lie beside the image")
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT` of the result: text or json ("+statement.Schema+")")
+	complete(c, "format", "text", "json")
 	return c
 }
 
