@@ -139,7 +139,7 @@ bench: deps plugin-install ## measure bakes and checks, printed with the machine
 		"$$(awk '/MemTotal/ { printf "%.0f GiB of memory", $$2 / 1048576 }' /proc/meminfo)"
 	GOSS="$$(tools/build --path goss)" STRONGROOM_PACKER='$(PACKER)' VAULT_BINARY='$(VAULT_BINARY)' OPENBAO_BINARY='$(OPENBAO_BINARY)' \
 		$(GO) test -tags bake -run '^$$' -bench . -benchtime 3x -p 1 -timeout 60m ./internal/...
-	$(GO) test -run '^$$' -bench Idle -benchtime 1x ./cmd/hostcheck
+	$(GO) test -run '^$$' -bench 'Idle|Drift' -benchtime 1x -v ./cmd/hostcheck
 	VAULT_BINARY='$(VAULT_BINARY)' $(GO) test -tags boot -run '^$$' -bench InGuest -benchtime 1x -timeout 60m ./internal/lab
 
 ##@ House

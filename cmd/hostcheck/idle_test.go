@@ -35,13 +35,13 @@ func BenchmarkIdle(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	agent, scrape := startAgent(b)
+	agent := startAgent(b)
 	time.Sleep(3 * time.Second)
 	before, began, most := processorTime(b, agent.Process.Pid), time.Now(), 0
 	var last string
 	var err error
 	for time.Since(began) < duration {
-		if last, err = scrape("/metrics"); err != nil {
+		if last, err = agent.scrape("/metrics"); err != nil {
 			b.Fatal(err)
 		}
 		most = max(most, status(b, agent.Process.Pid, "VmRSS:"))
@@ -60,9 +60,16 @@ func BenchmarkIdle(b *testing.B) {
 	}
 }
 
+// runningAgent is one that this machine runs.
+type runningAgent struct {
+	*exec.Cmd
+	run    string // what it sees as /run
+	scrape func(path string) (string, error)
+}
+
 // startAgent runs the agent on this machine, against a node's baseline and some controls more, until the benchmark ends. It has
 // judged when startAgent returns.
-func startAgent(b *testing.B, more ...control.Control) (agent *exec.Cmd, scrape func(path string) (string, error)) {
+func startAgent(b *testing.B, more ...control.Control) runningAgent {
 	b.Helper()
 	if os.Geteuid() != 0 {
 		b.Skip("the agent runs as root, and the baseline is mounted where it looks for it")
@@ -106,7 +113,8 @@ func startAgent(b *testing.B, more ...control.Control) (agent *exec.Cmd, scrape 
 	if err := os.WriteFile(filepath.Join(run, filepath.Base(node.IdentityPath)), identity, 0o600); err != nil {
 		b.Fatal(err)
 	}
-	agent = exec.Command("unshare", "--mount", "sh", "-c", `mount --bind "$1" /run && mount --bind "$2" "$3" && exec "$4" run`, "sh",
+	agent := runningAgent{run: filepath.Dir(run)}
+	agent.Cmd = exec.Command("unshare", "--mount", "sh", "-c", `mount --bind "$1" /run && mount --bind "$2" "$3" && exec "$4" run`, "sh",
 		filepath.Dir(run), mounted, filepath.Dir(filepath.Dir(baseline.Path)), binary)
 	agent.Env = append(os.Environ(), "CREDENTIALS_DIRECTORY="+nodetest.WriteCredentials(b, ca.Credentials("", "127.0.0.1")))
 	agent.Stdout, agent.Stderr = &log, &log
@@ -123,7 +131,7 @@ func startAgent(b *testing.B, more ...control.Control) (agent *exec.Cmd, scrape 
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca.PEM)
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
-	scrape = func(path string) (string, error) {
+	agent.scrape = func(path string) (string, error) {
 		answer, err := client.Get("https://127.0.0.1:" + port + path)
 		if err != nil {
 			return "", err
@@ -136,14 +144,14 @@ func startAgent(b *testing.B, more ...control.Control) (agent *exec.Cmd, scrape 
 		return string(page), err
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		if _, err = scrape("/report"); err == nil {
+		if _, err = agent.scrape("/report"); err == nil {
 			break
 		}
 		if time.Now().After(deadline) {
 			b.Fatal(err)
 		}
 	}
-	return agent, scrape
+	return agent
 }
 
 func unused(b *testing.B) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"runtime/debug"
@@ -26,7 +27,11 @@ import (
 	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/snapshot"
 	"github.com/strongroom/strongroom/internal/telemetry"
+	"github.com/strongroom/strongroom/internal/watch"
 )
+
+// ownUnit is the agent's.
+const ownUnit = "hostcheck.service"
 
 func runCommand() *cobra.Command {
 	return &cobra.Command{
@@ -57,11 +62,24 @@ func runAgent(ctx context.Context) error {
 	session := agent.NewSession(credentials, node.IdentityPath, log)
 	serverAPI, member := agent.NewMember(credentials, serverAddr, session, log)
 	// One memory for all runs: the server is not to be asked everything at every look.
-	options := host.LiveOptions{API: serverAPI, Memory: &host.Memory{}, Digests: &host.Digests{}}
+	reads, paths := &agent.Reads{}, watch.NewPaths()
+	options := host.LiveOptions{API: serverAPI, Memory: &host.Memory{}, Digests: &host.Digests{}, Read: reads.Note}
 	err = agent.Run(ctx, agent.Options{
 		Judge: func(ctx context.Context, stage control.Stage) (*report.Document, error) {
-			return judgeThisHost(ctx, stage, options)
+			h, err := host.Live(options)
+			if err != nil {
+				return nil, err
+			}
+			defer h.Close()
+			d, err := judge(ctx, stage, h)
+			if mounts, mountsErr := h.Mounts(); mountsErr == nil {
+				changeable := reads.Take(mounts)
+				maps.Copy(changeable, agent.MemoryEvents(own.server.Unit, ownUnit))
+				paths.Set(changeable)
+			}
+			return d, err
 		},
+		Watch:         func(ctx context.Context, l watch.Listener) { watch.Run(ctx, ownUnit, paths, l, log) },
 		Member:        member,
 		Session:       session,
 		Identity:      node.IdentityPath,
@@ -151,6 +169,10 @@ func judgeThisHost(ctx context.Context, stage control.Stage, options host.LiveOp
 		return nil, err
 	}
 	defer h.Close()
+	return judge(ctx, stage, h)
+}
+
+func judge(ctx context.Context, stage control.Stage, h host.Host) (*report.Document, error) {
 	b, digest, err := loadBaseline(h, "")
 	if err != nil {
 		return nil, err

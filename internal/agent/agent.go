@@ -20,6 +20,7 @@ import (
 	"github.com/strongroom/strongroom/internal/retire"
 	"github.com/strongroom/strongroom/internal/server"
 	"github.com/strongroom/strongroom/internal/telemetry"
+	"github.com/strongroom/strongroom/internal/watch"
 )
 
 // Defaults of Options.
@@ -73,7 +74,9 @@ type Options struct {
 	// Withdraw calls stop when the cluster can lose this node; nil: the members are asked.
 	Withdraw func(ctx context.Context, id node.Identity, done func(string), stop func(context.Context) error) error
 	// Attest has the TPM vouch for a report; nil: nobody answers /attest.
-	Attest   func(ctx context.Context, nonce attest.Hex, report []byte) ([]byte, error)
+	Attest func(ctx context.Context, nonce attest.Hex, report []byte) ([]byte, error)
+	// Watch listens for changes of the host until the context ends; nil: the periodic reading alone finds them.
+	Watch    func(context.Context, watch.Listener)
 	Notify   func(state string) error // to systemd
 	Watchdog time.Duration            // 0: nobody watches
 	Log      *slog.Logger
@@ -100,13 +103,14 @@ type Agent struct {
 	access    telemetry.Access           // to the port
 	judgeNow  chan chan *report.Document // the joiner asks for stage run
 	driftStop driftStop
-	tasks     sync.WaitGroup
-	lastTick  atomic.Int64
+	announcements
+	tasks    sync.WaitGroup
+	lastTick atomic.Int64
 }
 
 // Run serves and judges until the context ends. It returns an error when it cannot serve.
 func Run(ctx context.Context, o Options) error {
-	a := &Agent{Options: o, gate: gateFile{path: o.ReportPath}, judgeNow: make(chan chan *report.Document)}
+	a := &Agent{Options: o, gate: gateFile{path: o.ReportPath}, judgeNow: make(chan chan *report.Document), announcements: newAnnouncements()}
 	if a.Withdraw == nil {
 		a.Withdraw = a.withdrawFromCluster
 	}
@@ -128,6 +132,7 @@ func Run(ctx context.Context, o Options) error {
 
 	working, stop := context.WithCancel(ctx)
 	a.identify(working)
+	a.listen(working)
 	err = a.loop(working, served)
 	stop()
 	a.tasks.Wait()
@@ -141,8 +146,12 @@ func Run(ctx context.Context, o Options) error {
 }
 
 func (a *Agent) loop(ctx context.Context, served <-chan error) error {
-	next := time.NewTimer(0)
+	next, due := time.NewTimer(0), time.Now()
 	defer next.Stop()
+	lookIn := func(wait time.Duration) {
+		due = time.Now().Add(wait)
+		next.Reset(wait)
+	}
 	var watchdog <-chan time.Time
 	if a.Watchdog > 0 {
 		ticker := time.NewTicker(a.Watchdog / 3)
@@ -162,6 +171,10 @@ func (a *Agent) loop(ctx context.Context, served <-chan error) error {
 			a.notify("WATCHDOG=1")
 		case reply := <-a.judgeNow:
 			reply <- a.judge(ctx, a.stage(ctx))
+		case source := <-a.heard:
+			if wait, first := a.note(source); first && time.Now().Add(wait).Before(due) {
+				lookIn(wait)
+			}
 		case <-next.C:
 			if !a.material.refresh() {
 				a.Log.Info("the authorities or the name of this node have changed: starting again with them")
@@ -170,7 +183,8 @@ func (a *Agent) loop(ctx context.Context, served <-chan error) error {
 			a.identify(ctx)
 			a.showSnapshots()
 			a.showLogs()
-			next.Reset(a.tick(ctx))
+			lookIn(a.tick(ctx))
+			a.by = nil
 			a.lastTick.Store(time.Now().UnixNano())
 			a.notify("WATCHDOG=1\nSTATUS=" + a.status())
 		}

@@ -135,7 +135,7 @@ func (a *Agent) judge(ctx context.Context, stage control.Stage) *report.Document
 		return nil // cut short by the shutdown: its unknowns say nothing about the host
 	}
 	a.Exporter.Judged(d, a.settling())
-	if err := a.Journal.Report(d); err != nil {
+	if err := a.Journal.Report(d, a.by...); err != nil {
 		a.Log.WarnContext(ctx, "cannot write to the journal", "error", err)
 	}
 	return d

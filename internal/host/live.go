@@ -19,6 +19,9 @@ type LiveOptions struct {
 	Memory *Memory
 	// Digests are those of earlier runs; nil remembers none.
 	Digests *Digests
+	// Read is told the path of each file that is read and of each directory that is listed, there or not. It is called from
+	// several goroutines. nil: nobody is told.
+	Read func(path string)
 }
 
 // LiveHost is this machine. It is a snapshot for one run of the checks: facts about the whole
@@ -66,6 +69,7 @@ func Live(o LiveOptions) (*LiveHost, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.read = o.Read
 	if o.Digests == nil {
 		o.Digests = &Digests{}
 	}

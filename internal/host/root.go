@@ -24,6 +24,8 @@ const MaxFile = 4 << 20
 // Magic links (/proc/PID/exe, /proc/PID/root) are refused, since they lead out of any root.
 type root struct {
 	fd int
+	// read is told the path of each file that is read and of each directory that is listed, there or not; nil: nobody is.
+	read func(path string)
 }
 
 func openRoot(dir string) (root, error) {
@@ -31,7 +33,7 @@ func openRoot(dir string) (root, error) {
 	if err != nil {
 		return root{}, &fs.PathError{Op: "open root", Path: dir, Err: err}
 	}
-	return root{fd}, nil
+	return root{fd: fd}, nil
 }
 
 func (r root) close() error { return unix.Close(r.fd) }
@@ -58,9 +60,16 @@ func (r root) open(op, p string, flags uint64) (int, error) {
 	return -1, &fs.PathError{Op: op, Path: p, Err: unix.EAGAIN}
 }
 
+func (r root) tell(p string) {
+	if r.read != nil {
+		r.read(p)
+	}
+}
+
 // ReadFile implements Host. Only regular files are opened: opening a device or a FIFO can
 // already act on it.
 func (r root) ReadFile(p string) ([]byte, error) {
+	r.tell(p)
 	info, err := r.Stat(p)
 	if err != nil {
 		return nil, err
@@ -167,6 +176,7 @@ func fileMode(mode uint32) fs.FileMode {
 
 // ReadDir implements Host.
 func (r root) ReadDir(p string) ([]string, error) {
+	r.tell(p)
 	fd, err := r.open("open", p, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err

@@ -24,6 +24,7 @@ import (
 	"github.com/strongroom/strongroom/internal/control"
 	"github.com/strongroom/strongroom/internal/overlay"
 	"github.com/strongroom/strongroom/internal/report"
+	"github.com/strongroom/strongroom/internal/watch"
 )
 
 const (
@@ -178,6 +179,12 @@ func TestBoot(t *testing.T) {
 		}
 		if !strings.Contains(string(metrics), document.Baseline) {
 			t.Errorf("the metrics do not name the baseline %s:\n%s", document.Baseline, metrics)
+		}
+		// Its sandbox lets the agent hear all that announces a change.
+		for _, source := range watch.Sources {
+			if series := fmt.Sprintf("hostcheck_listening{source=%q} 1\n", source); source != watch.Memory && !strings.Contains(string(metrics), series) {
+				t.Errorf("the metrics lack %s", series)
+			}
 		}
 	})
 	t.Run("its TPM vouches for it", func(t *testing.T) { requireAttested(t, node, dir) })

@@ -45,6 +45,24 @@ ExecStart=/usr/bin/sh -c 'echo "differential: done" >/dev/console'
 `
 }
 
+// leftOnVar reads what a node that was switched off has left on its partition var.
+func leftOnVar(t *testing.T, disk *Disk) func(path string) []byte {
+	t.Helper()
+	raw := filepath.Join(t.TempDir(), "used.raw")
+	output(t, "qemu-img", "convert", "-O", "raw", disk.Path, raw)
+	partition := fmt.Sprintf("%s?offset=%d", raw, partition(t, raw, "strongroom-var"))
+	return func(path string) []byte {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), filepath.Base(path))
+		output(t, "debugfs", "-R", "dump "+path+" "+file, partition)
+		content, err := os.ReadFile(file)
+		if err != nil || len(content) == 0 {
+			t.Fatalf("%s: %d bytes, %v", path, len(content), err)
+		}
+		return content
+	}
+}
+
 // TestReadingsAgreeWithTheSystemsOwn compares what hostcheck reads on a booted node with what sysctl, findmnt,
 // systemctl and nft say there in the same minute. Nobody logs in: a unit writes both, and the test takes them from the
 // node's disk.
@@ -62,18 +80,8 @@ func TestReadingsAgreeWithTheSystemsOwn(t *testing.T) {
 	awaitConsole(t, node, "differential: done")
 	powerOff(t, node)
 
-	raw := filepath.Join(t.TempDir(), "used.raw")
-	output(t, "qemu-img", "convert", "-O", "raw", disk.Path, raw)
-	partition := fmt.Sprintf("%s?offset=%d", raw, partition(t, raw, "strongroom-var"))
-	read := func(name string) []byte {
-		file := filepath.Join(t.TempDir(), name)
-		output(t, "debugfs", "-R", "dump /lib/hostcheck/differential/"+name+" "+file, partition)
-		content, err := os.ReadFile(file)
-		if err != nil || len(content) == 0 {
-			t.Fatalf("%s: %d bytes, %v", name, len(content), err)
-		}
-		return content
-	}
+	left := leftOnVar(t, disk)
+	read := func(name string) []byte { return left("/lib/hostcheck/differential/" + name) }
 	capture := read("capture.json")
 	ours, err := host.Replay(strings.NewReader(string(capture)))
 	if err != nil {

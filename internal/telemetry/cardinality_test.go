@@ -28,6 +28,10 @@ func TestCardinality(t *testing.T) {
 	e.SetTLSExpiry("node", time.Now())
 	e.SetTLSExpiry("ca", time.Now())
 	e.SetJoin(telemetry.Join{State: telemetry.JoinReady})
+	for _, source := range []string{"mounts", "swaps", "nftables", "routes", "systemd", "files"} {
+		e.SetListening(source, true)
+	}
+	e.Announced("memory")
 	handler := e.Handler(says(anActive), nil, quiet)
 	count := func() (byControl map[string]int, others, total int) {
 		byControl = map[string]int{}

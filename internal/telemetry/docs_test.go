@@ -27,6 +27,7 @@ func documentation(t *testing.T) string {
 func TestMetricsAreDocumented(t *testing.T) {
 	e := verifiedNode()
 	e.SetNode(telemetry.Node{ID: "i-1"})
+	e.SetListening("mounts", true)
 	e.SetTLSExpiry("node", time.Now())
 	e.SetJoin(telemetry.Join{State: telemetry.JoinReady})
 	e.SetRetirement(telemetry.Retirement{State: "watching", States: []string{"watching"}})

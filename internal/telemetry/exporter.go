@@ -31,6 +31,7 @@ type Exporter struct {
 	shipping  atomic.Pointer[Shipping]
 	duration  prometheus.Histogram
 	drift     *drift
+	watched   watched
 	expiry    expiry
 	runs      atomic.Uint64 // reports of the agent's own
 	news      chan struct{} // wakes who pushes
@@ -46,13 +47,14 @@ func NewExporter(build Build) *Exporter {
 			Help:    "Time that judging the host took.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}),
-		drift: newDrift(),
-		news:  make(chan struct{}, 1),
-		build: build,
+		drift:   newDrift(),
+		watched: newWatched(),
+		news:    make(chan struct{}, 1),
+		build:   build,
 	}
 	// The agent's own memory and CPU time are a promise too. Go's runtime metrics are left out:
 	// thirty series that nobody alarms on.
-	e.registry.MustRegister(e, e.duration, e.drift.total, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	e.registry.MustRegister(e, e.duration, e.drift.total, e.watched.announcements, e.watched.listening, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return e
 }
 

@@ -73,8 +73,9 @@ func (j *Journal) Know(d *report.Document) {
 }
 
 // Report tells what is new in a report: an entry for each control that does not pass or passes again, and one for the
-// verdict. Pending controls are no news: each has its turn at a later stage.
-func (j *Journal) Report(d *report.Document) error {
+// verdict. Pending controls are no news: each has its turn at a later stage. announced is who has announced a change since the
+// last report; nobody, when it is the periodic reading that finds it.
+func (j *Journal) Report(d *report.Document, announced ...string) error {
 	var told, failed int
 	var err error // the first: a journal that is not there would say the same of each entry
 	send := func(message string, p journal.Priority, fields map[string]string) {
@@ -91,6 +92,10 @@ func (j *Journal) Report(d *report.Document) error {
 		if known && before != c.Outcome {
 			change = fmt.Sprintf("; was %s", before)
 			fields["STRONGROOM_WAS"] = before.String()
+			fields["STRONGROOM_ANNOUNCED"] = cmp.Or(strings.Join(announced, " "), "reading")
+			if len(announced) > 0 {
+				change += "; announced by " + strings.Join(announced, ", ")
+			}
 		}
 		switch {
 		case bad == (known && needsAttention(before)) && (!bad || before == c.Outcome):
