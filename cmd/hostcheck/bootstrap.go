@@ -49,7 +49,9 @@ docs/bootstrap.md has the block, the steps, and what to do after a crash.`,
 
 func firstStart(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	id, err := agent.ReadIdentity(node.IdentityPath)
+	id, err := agent.AwaitIdentity(ctx, node.IdentityPath, func() {
+		fmt.Println("this node is not configured yet: waiting for hostcheck-configure.service")
+	})
 	if err != nil {
 		return err
 	}

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/strongroom/strongroom/internal/check"
 	"github.com/strongroom/strongroom/internal/cluster"
@@ -40,6 +42,24 @@ func ReadIdentity(path string) (node.Identity, error) {
 		return id, fmt.Errorf("cannot tell who this node is: %s: %w", path, err)
 	}
 	return id, nil
+}
+
+// AwaitIdentity waits until the node is configured, and says once that it waits. A file that is there and not understood is an error.
+func AwaitIdentity(ctx context.Context, path string, waits func()) (node.Identity, error) {
+	for told := false; ; told = true {
+		id, err := ReadIdentity(path)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return id, err
+		}
+		if !told {
+			waits()
+		}
+		select {
+		case <-ctx.Done():
+			return id, ctx.Err()
+		case <-time.After(settleInterval):
+		}
+	}
 }
 
 // NewSession makes the agent's token: the credential, or a login by the node's own certificate when node.hcl says so.

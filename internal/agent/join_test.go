@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/strongroom/strongroom/internal/check"
@@ -136,4 +137,26 @@ func TestJoinerHearsTheVerdict(t *testing.T) {
 	if err := m.agent.runPasses(ctx); err == nil {
 		t.Error("a verdict that does not come passes")
 	}
+}
+
+func TestAwaitIdentity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path, waited := filepath.Join(t.TempDir(), "node.json"), 0
+		time.AfterFunc(time.Minute-time.Second, func() { // not when it looks
+			if err := os.WriteFile(path, []byte(`{"node_id":"i-1"}`), 0o600); err != nil {
+				t.Error(err)
+			}
+		})
+		began := time.Now()
+		id, err := AwaitIdentity(t.Context(), path, func() { waited++ })
+		if err != nil || id.NodeID != "i-1" || waited != 1 || time.Since(began) < time.Minute-time.Second {
+			t.Errorf("%+v, %v; said %d times that it waits, for %s", id, err, waited, time.Since(began))
+		}
+		if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := AwaitIdentity(t.Context(), path, func() {}); err == nil {
+			t.Error("what is not understood is waited for")
+		}
+	})
 }
