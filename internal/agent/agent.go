@@ -152,6 +152,16 @@ func (a *Agent) loop(ctx context.Context, served <-chan error) error {
 		due = time.Now().Add(wait)
 		next.Reset(wait)
 	}
+	announced := func(source watch.Source) {
+		if wait, first := a.note(source); first && time.Now().Add(wait).Before(due) {
+			lookIn(wait)
+		}
+	}
+	again := func() {
+		for _, source := range a.looked() {
+			announced(source)
+		}
+	}
 	var watchdog <-chan time.Time
 	if a.Watchdog > 0 {
 		ticker := time.NewTicker(a.Watchdog / 3)
@@ -171,10 +181,9 @@ func (a *Agent) loop(ctx context.Context, served <-chan error) error {
 			a.notify("WATCHDOG=1")
 		case reply := <-a.judgeNow:
 			reply <- a.judge(ctx, a.stage(ctx))
+			again()
 		case source := <-a.heard:
-			if wait, first := a.note(source); first && time.Now().Add(wait).Before(due) {
-				lookIn(wait)
-			}
+			announced(source)
 		case <-next.C:
 			if !a.material.refresh() {
 				a.Log.Info("the authorities or the name of this node have changed: starting again with them")
@@ -184,7 +193,7 @@ func (a *Agent) loop(ctx context.Context, served <-chan error) error {
 			a.showSnapshots()
 			a.showLogs()
 			lookIn(a.tick(ctx))
-			a.by = nil
+			again()
 			a.lastTick.Store(time.Now().UnixNano())
 			a.notify("WATCHDOG=1\nSTATUS=" + a.status())
 		}

@@ -22,7 +22,8 @@ const (
 // announcements are what was heard since the last look.
 type announcements struct {
 	heard     chan watch.Source
-	by        []string // since the last look
+	by        []string       // since the last look, and during it
+	missed    []watch.Source // heard during the look, which may have come too early
 	allowance *rate.Limiter
 }
 
@@ -55,9 +56,33 @@ func (n *announcements) note(s watch.Source) (wait time.Duration, first bool) {
 	if first {
 		wait = max(gather, n.allowance.Reserve().Delay())
 	}
+	n.add(s)
+	return wait, first
+}
+
+func (n *announcements) add(s watch.Source) {
 	if !slices.Contains(n.by, string(s)) {
 		n.by = append(n.by, string(s))
 		slices.Sort(n.by)
 	}
-	return wait, first
+}
+
+// overhear takes what was announced during a look: it may have found the change already, and may have missed it.
+func (n *announcements) overhear() {
+	for {
+		select {
+		case s := <-n.heard:
+			n.missed = append(n.missed, s)
+			n.add(s)
+		default:
+			return
+		}
+	}
+}
+
+// looked begins anew after a look, and gives what is to be looked at again.
+func (n *announcements) looked() (missed []watch.Source) {
+	missed = n.missed
+	n.by, n.missed = nil, nil
+	return missed
 }

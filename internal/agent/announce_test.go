@@ -28,8 +28,10 @@ func TestAnnouncements(t *testing.T) {
 		a.material = newRenewable("", "", a.Log, a.Exporter.SetTLSExpiry)
 		a.announcements = newAnnouncements()
 		var looks []time.Time
+		during := func() {}
 		a.Judge = func(_ context.Context, stage control.Stage) (*report.Document, error) {
 			looks = append(looks, time.Now())
+			during()
 			return verdict(stage, m.host), nil
 		}
 		announced := ""
@@ -70,6 +72,21 @@ func TestAnnouncements(t *testing.T) {
 		if announced != "reading" {
 			t.Errorf("the journal says that %q has announced what nobody has", announced)
 		}
+
+		// What changes while the agent looks may have been read before: it looks again.
+		time.Sleep(time.Minute)
+		before = len(looks)
+		during = func() {
+			during = func() {}
+			m.host = check.Fail
+			changed(watch.Nftables)
+		}
+		changed(watch.Routes)
+		time.Sleep(time.Second)
+		if len(looks) != before+2 || announced != "nftables routes" {
+			t.Errorf("%d looks, announced by %q", len(looks)-before, announced)
+		}
+		m.host = check.Pass
 
 		time.Sleep(time.Minute)
 		before = len(looks)

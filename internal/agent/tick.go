@@ -127,6 +127,7 @@ func (a *Agent) judge(ctx context.Context, stage control.Stage) *report.Document
 	limited, cancel := context.WithTimeout(ctx, judgeTimeout)
 	defer cancel()
 	d, err := a.Judge(limited, stage)
+	a.overhear()
 	if err != nil {
 		a.Log.ErrorContext(ctx, "cannot judge the host", "stage", stage.String(), "error", err)
 		return nil

@@ -55,6 +55,11 @@ func TestBootWithDrift(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for line := range strings.Lines(string(metrics)) {
+		if strings.HasPrefix(line, "hostcheck_announcements_total") || strings.HasPrefix(line, "hostcheck_run_duration_seconds_") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
 	for _, d := range drifts {
 		if series := fmt.Sprintf("hostcheck_drift_total{check=%q} 1\n", d.control); !strings.Contains(string(metrics), series) {
 			t.Errorf("the metrics lack %s", series)
@@ -92,7 +97,7 @@ func TestBootWithDrift(t *testing.T) {
 	for _, d := range drifts {
 		e := told[d.control]
 		if e.Was != "pass" || e.Outcome != "fail" || !strings.Contains(" "+e.Announced+" ", " "+d.source+" ") {
-			t.Errorf("%s, made by %q: the journal says %+v", d.control, d.command, e)
+			t.Errorf("%s, made by %q: the journal says after %s: %+v", d.control, d.command, time.Duration(e.Time-made[d.control])*time.Microsecond, e)
 			continue
 		}
 		t.Logf("%s: told %s after %q was begun, announced by %s", d.control, time.Duration(e.Time-made[d.control])*time.Microsecond, d.command, e.Announced)
