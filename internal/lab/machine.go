@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/strongroom/strongroom/internal/lab/network"
 )
 
@@ -214,6 +216,22 @@ func (m *Machine) Heal() { m.cable.Heal() }
 // IsCut tells whether the machine is off its network.
 func (m *Machine) IsCut() bool { return m.cable.IsCut() }
 
+// giveRoom lets QEMU send some thousand frames before anybody reads them. With the kernel's default it is some hundred small ones, and a machine was seen to
+// send nothing more after a moment in which this process had no processor.
+func giveRoom(cable *os.File) error {
+	const room = 4 << 20 // the kernel cuts it to net.core.wmem_max
+	raw, err := cable.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("cannot make room on a cable: %w", err)
+	}
+	var refused error
+	err = raw.Control(func(fd uintptr) { refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, room) })
+	if err = errors.Join(err, refused); err != nil {
+		return fmt.Errorf("cannot make room on a cable: %w", err)
+	}
+	return nil
+}
+
 // spawn starts QEMU and a goroutine that waits for its end. The monitor and the network cable are socket pairs that QEMU
 // inherits: nothing of them is in the file system.
 func (m *Machine) spawn(ctx context.Context, arguments []string) (control net.Conn, err error) {
@@ -228,6 +246,11 @@ func (m *Machine) spawn(ctx context.Context, arguments []string) (control net.Co
 		return nil, err
 	}
 	defer framesEnd.Close()
+	if err := giveRoom(framesEnd); err != nil {
+		control.Close()
+		frames.Close()
+		return nil, err
+	}
 	m.cable = m.config.Network.Attach(m.lease, frames)
 	m.release = append(m.release, func() { m.cable.Close() })
 	inherited := []*os.File{controlEnd, framesEnd} // monitorDescriptor, networkDescriptor

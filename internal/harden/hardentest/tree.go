@@ -60,6 +60,9 @@ func Unpack(t *testing.T, tree string) {
 	if out, err := exec.Command("cp", "--dereference", "--remove-destination", "/etc/resolv.conf", filepath.Join(tree, "etc/resolv.conf")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	if err := os.MkdirAll(filepath.Join(tree, "boot/grub"), 0o755); err != nil { // as the boot loader's package does
+		t.Fatal(err)
+	}
 	for name, text := range stubs {
 		if err := os.WriteFile(filepath.Join(tree, "usr/local/sbin", name), []byte("#!/bin/sh\n"+text), 0o755); err != nil {
 			t.Fatal(err)
