@@ -67,7 +67,7 @@ func (p *Paths) listen(ctx context.Context, ready func(), changed func(Source)) 
 			if !open {
 				return errors.New("the watch of files has ended")
 			}
-			if source, ok := concerns(event.Name, wanted); ok {
+			if source, ok := concerns(strings.TrimPrefix(event.Name, ofInit), wanted); ok {
 				changed(source)
 			}
 		case err, open := <-watcher.Errors:
@@ -95,11 +95,7 @@ func concerns(at string, wanted map[string]Source) (Source, bool) {
 func follow(watcher *fsnotify.Watcher, watched map[string]bool, wanted map[string]Source) error {
 	now := map[string]bool{}
 	for p := range wanted {
-		at := []string{p}
-		if !ofTheKernel(p) {
-			at = append(at, path.Dir(p)) // it may be replaced, or made anew
-		}
-		for _, at := range at {
+		for _, at := range places(p) {
 			if now[at] {
 				continue
 			}
@@ -122,7 +118,21 @@ func follow(watcher *fsnotify.Watcher, watched map[string]bool, wanted map[strin
 	return nil
 }
 
-// ofTheKernel reports whether a path lies in a file system whose files are settings: nobody replaces one.
-func ofTheKernel(p string) bool {
-	return strings.HasPrefix(p, "/proc/") || strings.HasPrefix(p, "/sys/")
+// ofInit is the root that PID 1 sees. In its sandbox the agent has a /proc of its own: the settings in it are the same, and nobody writes to
+// its files.
+const ofInit = "/proc/1/root"
+
+// places are where a path is watched. Below /proc and /sys files are settings, and nobody replaces one; any other may be replaced, or
+// made anew, which its directory tells.
+func places(p string) []string {
+	switch {
+	case strings.HasPrefix(p, "/proc/"):
+		if reachable := ofInit + p; unix.Access(reachable, unix.F_OK) == nil {
+			return []string{reachable}
+		}
+		return []string{p} // PID 1 shows its root to nobody: a container's, for one
+	case strings.HasPrefix(p, "/sys/"):
+		return []string{p}
+	}
+	return []string{p, path.Dir(p)}
 }
