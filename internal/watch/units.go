@@ -7,10 +7,14 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	bus "github.com/godbus/dbus/v5"
 )
+
+// answerTime is for systemd to let this process in.
+const answerTime = 10 * time.Second
 
 const (
 	unitPaths = "/org/freedesktop/systemd1/unit/"
@@ -22,19 +26,27 @@ const (
 // change, since asking for it does that; neither is what own does, the unit of this process, whose status line is its own doing.
 func units(socket, own string) source {
 	return func(ctx context.Context, ready, changed func()) error {
+		// The connection ends with its context, and whoever waits for it with both.
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		slow := time.AfterFunc(answerTime, cancel)
+		defer slow.Stop()
 		conn, err := bus.Dial("unix:path="+bus.EscapeBusAddressValue(socket), bus.WithContext(ctx))
 		if err != nil {
 			return fmt.Errorf("cannot reach systemd: %w", err)
 		}
 		defer conn.Close()
 		if err := conn.Auth([]bus.Auth{bus.AuthExternal(strconv.Itoa(os.Geteuid()))}); err != nil {
-			return fmt.Errorf("cannot reach systemd: %w", err)
+			return fmt.Errorf("cannot log in to systemd: %w", err)
 		}
 		signals := make(chan *bus.Signal, 64)
 		conn.Signal(signals)
 		manager := conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
 		if err := manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Subscribe", 0).Err; err != nil {
 			return fmt.Errorf("systemd does not tell of changes: %w", err)
+		}
+		if !slow.Stop() {
+			return errors.New("systemd does not answer in time")
 		}
 		ready()
 		mine := bus.ObjectPath(unitPaths + dbus.PathBusEscape(own))

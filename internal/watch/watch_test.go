@@ -371,6 +371,17 @@ func TestUnitsWithoutSystemd(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("it waits for a systemd that has gone")
 	}
+	// One that accepts and says nothing.
+	mute := filepath.Join(t.TempDir(), "mute")
+	listener, err := net.Listen("unix", mute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	began := time.Now()
+	if err := units(mute, "x.service")(t.Context(), func() {}, func() {}); err == nil || time.Since(began) > 2*answerTime {
+		t.Errorf("after %s: %v", time.Since(began), err)
+	}
 	if err := units(filepath.Join(t.TempDir(), "none"), "x.service")(t.Context(), func() {}, func() {}); err == nil {
 		t.Error("no reason")
 	}
