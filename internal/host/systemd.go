@@ -40,7 +40,7 @@ func (s *systemd) connect(ctx context.Context) (*sd.Conn, error) {
 	// happens to open it, so it has a context of its own, tied to the caller's while dialling only.
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
-	conn, err := sd.NewConnection(func() (*dbus.Conn, error) { return dialPrivate(life, s.socket) })
+	conn, err := sd.NewConnection(func() (*dbus.Conn, error) { return DialSystemd(life, s.socket) })
 	if err != nil && s.bus {
 		private := err
 		if conn, err = sd.NewConnection(func() (*dbus.Conn, error) { return dialBus(life) }); err != nil {
@@ -68,9 +68,9 @@ func (s *systemd) close() {
 	}
 }
 
-// dialPrivate is sd.NewSystemdConnectionContext with a path that tests can choose. A peer-to-peer
+// DialSystemd connects to systemd's private socket, at a path that tests can choose; the connection ends with the context. A peer-to-peer
 // connection has no Hello.
-func dialPrivate(ctx context.Context, socket string) (*dbus.Conn, error) {
+func DialSystemd(ctx context.Context, socket string) (*dbus.Conn, error) {
 	conn, err := dbus.Dial("unix:path="+dbus.EscapeBusAddressValue(socket), dbus.WithContext(ctx))
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ var layers = map[string][]string{
 	"internal/discover":        {"internal/cloudapi", "internal/node", "internal/serverapi", "internal/sigv4"},
 	"internal/logs":            {"internal/atomicfile", "internal/strictjson"},
 	"internal/agent":           {"internal/attest", "internal/baseline", "internal/check", "internal/cluster", "internal/control", "internal/host", "internal/logs", "internal/node", "internal/report", "internal/retire", "internal/server", "internal/snapshot", "internal/telemetry", "internal/serverapi", "internal/watch"},
-	"internal/watch":           {},
+	"internal/watch":           {"internal/host"},
 	"internal/datadisk":        {},
 	"internal/install":         {"internal/datadisk"},
 	"internal/leaks":           {"internal/atomicfile", "internal/host"},

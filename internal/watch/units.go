@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	bus "github.com/godbus/dbus/v5"
+
+	"github.com/strongroom/strongroom/internal/host"
 )
 
 // answerTime is for systemd to let this process in.
@@ -31,14 +31,11 @@ func units(socket, own string) source {
 		defer cancel()
 		slow := time.AfterFunc(answerTime, cancel)
 		defer slow.Stop()
-		conn, err := bus.Dial("unix:path="+bus.EscapeBusAddressValue(socket), bus.WithContext(ctx))
+		conn, err := host.DialSystemd(ctx, socket)
 		if err != nil {
 			return fmt.Errorf("cannot reach systemd: %w", err)
 		}
 		defer conn.Close()
-		if err := conn.Auth([]bus.Auth{bus.AuthExternal(strconv.Itoa(os.Geteuid()))}); err != nil {
-			return fmt.Errorf("cannot log in to systemd: %w", err)
-		}
 		signals := make(chan *bus.Signal, 64)
 		conn.Signal(signals)
 		manager := conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
