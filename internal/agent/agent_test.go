@@ -101,8 +101,13 @@ func TestDecodeHealth(t *testing.T) {
 		`{"initialized":true,"sealed":false,"standby":false,"replication_dr_mode":"secondary"}`:                            {Initialized: true, DRSecondary: true},
 		`{"initialized":true,"sealed":false,"standby":false,"replication_dr_mode":"primary","removed_from_cluster":false}`: {Initialized: true},
 		`{"initialized":true,"sealed":true,"standby":true,"removed_from_cluster":true}`:                                    {Initialized: true, Sealed: true, Standby: true, Removed: true},
-		`{"initialized":true,"sealed":false,"standby":true,"ha_connection_healthy":false}`:                                 {Initialized: true, Standby: true, Cut: true},
-		`{"initialized":true,"sealed":false,"standby":true,"ha_connection_healthy":true}`:                                  {Initialized: true, Standby: true},
+		`{"initialized":true,"sealed":false,"standby":true,"removed_from_cluster":true}`:                                   {Initialized: true, Standby: true, Removed: true},
+		`{"initialized":true,"sealed":false,"standby":true,"removed_from_cluster":true,"ha_connection_healthy":false}`:     {Initialized: true, Standby: true, Removed: true, Cut: true},
+		// It serves: it was slow to replay the log that it joined with.
+		`{"initialized":true,"sealed":false,"standby":true,"removed_from_cluster":true,"ha_connection_healthy":true}`: {Initialized: true, Standby: true},
+		`{"initialized":true,"sealed":false,"standby":false,"removed_from_cluster":true}`:                             {Initialized: true},
+		`{"initialized":true,"sealed":false,"standby":true,"ha_connection_healthy":false}`:                            {Initialized: true, Standby: true, Cut: true},
+		`{"initialized":true,"sealed":false,"standby":true,"ha_connection_healthy":true}`:                             {Initialized: true, Standby: true},
 	} {
 		if got, err := decodeHealth([]byte(body)); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", body, got, err)

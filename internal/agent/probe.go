@@ -116,7 +116,7 @@ func decodeHealth(body []byte) (telemetry.Health, error) {
 		Standby:            *said.Standby,
 		PerformanceStandby: said.PerformanceStandby,
 		DRSecondary:        said.DRMode == "secondary",
-		Removed:            said.Removed,
+		Removed:            said.Removed && serverapi.BelieveRemoved(*said.Sealed, !*said.Standby, said.Connected),
 		Cut:                said.Connected != nil && !*said.Connected,
 	}, nil
 }

@@ -162,6 +162,10 @@ func TestServerRefusesToJoin(t *testing.T) {
 func TestLocalServerDecides(t *testing.T) {
 	removed := fakeHealth(true, false)
 	removed["removed_from_cluster"] = true
+	marked := fakeHealth(true, false)
+	marked["removed_from_cluster"], marked["ha_connection_healthy"] = true, true
+	lost := fakeHealth(true, false)
+	lost["removed_from_cluster"], lost["ha_connection_healthy"] = true, false
 	cut := fakeHealth(true, false)
 	cut["ha_connection_healthy"] = false
 	for name, c := range map[string]struct {
@@ -170,6 +174,10 @@ func TestLocalServerDecides(t *testing.T) {
 		part           string
 	}{
 		"removed":             {removed, object{}, true, "was removed"},
+		"removed and active":  {removed, object{"is_self": true}, false, ""},
+		"removed and heard":   {marked, object{"leader_address": "https://other:8200"}, false, ""},
+		"removed and cut off": {lost, object{"leader_address": "https://other:8200"}, true, "was removed"},
+		"removed, no leader":  {lost, object{}, true, "was removed"},
 		"sealed":              {fakeHealth(true, true), nil, false, "the server is sealed (transit)"},
 		"no active node":      {fakeHealth(true, false), object{}, false, "knows no active node"},
 		"cut off":             {cut, object{"leader_address": "https://other:8200"}, false, "does not hear from the active node"},
@@ -194,36 +202,54 @@ func TestLocalServerDecides(t *testing.T) {
 	}
 }
 
-// A server that says that it was removed may be wrong: the leader's list tells, where there is a token.
+// A server that says that it was removed may be wrong: the leader's list tells, where there is a token. Who is listed waits until its server serves.
 func TestRemovedAndListed(t *testing.T) {
 	gone := fakeHealth(true, false)
 	gone["removed_from_cluster"] = true
+	shut := fakeHealth(true, true)
+	shut["removed_from_cluster"] = true
+	serving := fakeHealth(true, false)
+	serving["removed_from_cluster"], serving["ha_connection_healthy"] = true, true
 	listing := func(id string) object {
 		return object{"data": object{"config": object{"servers": []object{{"node_id": id, "address": "10.0.0.1:8201", "voter": true}}}}}
 	}
 	withToken := func(o *Options) { o.Session = NewSession(node.NewSecret([]byte("hvs.agent")), nil, nil) }
+	const refused = "this node was removed from its cluster"
 	for name, c := range map[string]struct {
 		listed any
 		change []func(*Options)
-		part   string
+		health []any
+		part   string // empty: it is a member
+		final  bool
 	}{
-		"listed":            {listing("node-1"), []func(*Options){withToken}, "takes itself for removed, and the leader lists it"},
-		"not listed":        {listing("node-2"), []func(*Options){withToken}, "this node was removed from its cluster"},
-		"may not ask":       {http.StatusForbidden, []func(*Options){withToken}, "this node was removed from its cluster"},
-		"listed, no tokens": {listing("node-1"), nil, "this node was removed from its cluster"},
+		"listed, serves again":      {listing("node-1"), []func(*Options){withToken}, []any{shut, gone, serving}, "", false},
+		"listed, serves later":      {listing("node-1"), []func(*Options){withToken}, []any{fakeHealth(true, true), shut, shut, gone, serving}, "", false},
+		"listed, stays sealed":      {listing("node-1"), []func(*Options){withToken}, []any{shut}, "the server is sealed (transit)", false},
+		"listed, hears of nobody":   {listing("node-1"), []func(*Options){withToken}, []any{gone}, "does not hear from the active node", false},
+		"not listed":                {listing("node-2"), []func(*Options){withToken}, []any{gone}, refused, true},
+		"not listed, found later":   {listing("node-2"), []func(*Options){withToken}, []any{fakeHealth(true, true), shut}, refused, true},
+		"may not ask":               {http.StatusForbidden, []func(*Options){withToken}, []any{gone}, refused, true},
+		"listed, and has no tokens": {listing("node-1"), nil, []any{shut, serving}, refused, true},
 	} {
-		for when, health := range map[string]any{"at once": gone, "while it waits": []any{fakeHealth(true, true), gone}} {
-			t.Run(name+" "+when, func(t *testing.T) {
-				own, leader, id := pair(t)
-				own.answers["sys/health"], own.answers["sys/leader"] = health, object{}
-				leader.answers["sys/storage/raft/configuration"] = c.listed
-				leader.answers["auth/token/renew-self"] = object{"auth": object{"lease_duration": 3600}}
-				err := joinerOf(t, own, id, c.change...).Once(t.Context())
-				if err == nil || !strings.Contains(err.Error(), c.part) || !asRefusal(err).Final {
-					t.Errorf("got %v, want %q", err, c.part)
+		t.Run(name, func(t *testing.T) {
+			own, leader, id := pair(t)
+			own.answers["sys/health"] = c.health
+			own.answers["sys/leader"] = object{"leader_address": leader.url}
+			for _, f := range []*fake{own, leader} {
+				f.answers["sys/storage/raft/configuration"] = c.listed
+				f.answers["auth/token/renew-self"] = object{"auth": object{"lease_duration": 3600}}
+			}
+			err := joinerOf(t, own, id, c.change...).Once(t.Context())
+			if c.part == "" {
+				if err != nil {
+					t.Error(err)
 				}
-			})
-		}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.part) || asRefusal(err).Final != c.final {
+				t.Errorf("got %v, want %q", err, c.part)
+			}
+		})
 	}
 }
 

@@ -85,8 +85,9 @@ func (j *Joiner) unseal(ctx context.Context, p *pass) (State, error) {
 		switch {
 		case err != nil:
 			err = failed("is the server's unit running?", "the local server does not answer any more: %s", words(err))
-		case own.removed:
-			return true, j.removed(ctx, own)
+		case own.removed && !p.listed:
+			err = j.removed(ctx, p, own)
+			return err != nil, err
 		case !own.initialized && (p.own.initialized || own.seal == "shamir" || own.sealed):
 			// It was restarted before the join was on its disk.
 			lost = true

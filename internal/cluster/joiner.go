@@ -107,6 +107,7 @@ type pass struct {
 	lookup   string // what could not be looked up, as it was logged last
 	nonVoter bool   // join as one
 	promoted bool   // it has been asked to be a voter; autopilot makes it one when it is stable
+	listed   bool   // by the leader, while its server says that it was removed
 	tries    int
 }
 

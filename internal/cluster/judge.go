@@ -40,9 +40,12 @@ func (j *Joiner) api(ctx context.Context, p *pass) (State, error) {
 
 // local finds out where this node stands: everything else follows from the server's own answer.
 func (j *Joiner) local(ctx context.Context, p *pass) (State, error) {
+	if p.own.removed {
+		if err := j.removed(ctx, p, p.own); err != nil {
+			return "", err
+		}
+	}
 	switch {
-	case p.own.removed:
-		return "", j.removed(ctx, p.own)
 	case p.own.initialized && p.own.sealed:
 		return Unseal, nil
 	case p.own.initialized:

@@ -97,7 +97,7 @@ func (j *Joiner) Retire(ctx context.Context, how Retirement) error {
 	switch {
 	case err != nil:
 		return failed("start the server, or remove the peer from another member: sys/storage/raft/remove-peer, server_id "+j.Identity.NodeID, "the local server does not answer: %s", words(err))
-	case own.removed:
+	case own.removed && !j.leaderLists(ctx, own):
 		// The last try was cut short between the removal and the mark.
 		return j.markRetired(how.Done, "it had been removed from the cluster")
 	case !own.initialized || own.sealed:
@@ -155,7 +155,7 @@ func (j *Joiner) tryUntil(ctx context.Context, wait time.Duration, waiting func(
 
 // tryRetire tries once.
 func (j *Joiner) tryRetire(ctx context.Context, seen *turn, how Retirement) error {
-	if own, err := look(ctx, j.server); err == nil && own.removed {
+	if own, err := look(ctx, j.server); err == nil && own.removed && !j.leaderLists(ctx, own) {
 		return nil // by the try before, whose answer was lost
 	}
 	return j.inTurn(ctx, seen, how.Done, j.removeSelf)

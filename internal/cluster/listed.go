@@ -17,14 +17,15 @@ func (j *Joiner) listed(ctx context.Context, p *pass) (State, error) {
 		switch {
 		case err != nil:
 			err = failed("is the server's unit running?", "the local server does not answer any more: %s", words(err))
-		case own.removed:
-			return true, j.removed(ctx, own)
+		case own.removed && !p.listed:
+			err = j.removed(ctx, p, own)
+			return err != nil, err
 		case !own.initialized || own.sealed:
 			next = API
 			return true, nil
 		case own.leader == "" && !own.active:
 			err = failed("do the members reach one another at the Raft port?", "this node knows no active node")
-		case !own.healthy:
+		case !own.healthy || own.removed:
 			err = failed("do the members reach one another at the Raft port?", "this node does not hear from the active node")
 		default:
 			j.update(func(s *Status) { s.Leader = own.leader })
@@ -40,6 +41,9 @@ func (j *Joiner) listed(ctx context.Context, p *pass) (State, error) {
 	})
 	if err != nil || next != Ready {
 		return next, err
+	}
+	if p.own.marked {
+		j.Log.WarnContext(ctx, "this node serves, and its server says that it was removed: /v1/sys/health answers 530 for ever, /healthz does not", "issue", slowReplay)
 	}
 	return Ready, j.remember(p.own)
 }

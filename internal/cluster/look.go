@@ -11,17 +11,19 @@ import (
 
 // seen is what a server says of itself to everybody.
 type seen struct {
-	initialized, sealed, removed bool
-	seal                         string        // "shamir", "transit", …
-	version                      string        // empty: redacted
-	clusterName, clusterID       string        // empty: sealed or redacted
-	clock                        time.Duration // by how much its clock is ahead of this node's
-	clockKnown                   bool
-	active                       bool   // it is the active node
-	activeTime                   string // since when; empty: it is not
-	leader                       string // URL of the active node's API
-	leaderCluster                string // URL of the active node's Raft port
-	healthy                      bool   // it hears from the active node
+	initialized, sealed    bool
+	marked                 bool          // it says of itself that it was removed
+	removed                bool          // and is to be believed, unless the leader lists it
+	seal                   string        // "shamir", "transit", …
+	version                string        // empty: redacted
+	clusterName, clusterID string        // empty: sealed or redacted
+	clock                  time.Duration // by how much its clock is ahead of this node's
+	clockKnown             bool
+	active                 bool   // it is the active node
+	activeTime             string // since when; empty: it is not
+	leader                 string // URL of the active node's API
+	leaderCluster          string // URL of the active node's Raft port
+	healthy                bool   // it hears from the active node
 }
 
 // healthAnswer is that of sys/health.
@@ -66,7 +68,7 @@ func look(ctx context.Context, c *client) (seen, error) {
 		return seen{}, err
 	}
 	s := seen{
-		initialized: h.Initialized, sealed: h.Sealed, removed: h.Removed || seal.Removed,
+		initialized: h.Initialized, sealed: h.Sealed, marked: h.Removed || seal.Removed,
 		seal: seal.Type, version: h.Version, clusterName: h.ClusterName, clusterID: h.ClusterID,
 		healthy: h.Connected == nil || *h.Connected,
 	}
@@ -75,12 +77,14 @@ func look(ctx context.Context, c *client) (seen, error) {
 		s.clock = time.Unix(h.ServerTimeUTC, 0).Add(time.Second / 2).Sub(middle)
 	}
 	if !s.initialized || s.sealed {
+		s.removed = s.marked
 		return s, nil
 	}
 	var l leaderAnswer
 	if err := c.ask(ctx, http.MethodGet, "sys/leader", nil, nil, &l); err != nil {
 		return seen{}, err
 	}
+	s.removed = s.marked && serverapi.BelieveRemoved(false, l.IsSelf, h.Connected)
 	s.activeTime = l.Since
 	s.active, s.leader, s.leaderCluster = l.IsSelf, strings.TrimSuffix(l.API, "/"), l.Cluster
 	return s, nil

@@ -5,19 +5,23 @@ import (
 	"slices"
 )
 
-// removed is the refusal of a node whose server says that it was removed. A server of Vault 1.21 says so too, and for ever, when
-// it was slow to replay the log that it joined with: while it reads the configurations from before its time, it misses
-// itself in them (hashicorp/vault#32099). The cluster then still counts with it, which is another thing to mend; the
-// leader is asked, where there is a token.
-func (j *Joiner) removed(ctx context.Context, own seen) error {
+// removed is the refusal of a node that was removed; nil: its server only says so, and the leader lists it. That passes when the server is
+// unsealed again and hears from the active node (see serverapi.BelieveRemoved). Nobody can be asked without a token.
+func (j *Joiner) removed(ctx context.Context, p *pass, own seen) error {
+	if p.listed {
+		return nil
+	}
 	if j.leaderLists(ctx, own) {
-		return refuse("remove its peer (sys/storage/raft/remove-peer, server_id "+j.Identity.NodeID+"), wipe the node's data partitions and bring it up with a new id: "+
-			"this server never serves again, and counts as a dead voter (hashicorp/vault#32099)",
-			"this node's server takes itself for removed, and the leader lists it: it was too slow to replay the log that it joined with")
+		p.listed = true
+		j.Log.WarnContext(ctx, "this node's server takes itself for removed, and the leader lists it: waiting until it serves again", "issue", slowReplay)
+		return nil
 	}
 	return refuse("wipe the node's data partitions and bring it up with a new id: an id that was removed never comes back (docs/join.md)",
 		"this node was removed from its cluster")
 }
+
+// slowReplay is why a server may take itself for removed.
+const slowReplay = "hashicorp/vault#32099"
 
 // leaderLists is false when nobody can be asked.
 func (j *Joiner) leaderLists(ctx context.Context, own seen) bool {

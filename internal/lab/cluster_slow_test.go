@@ -139,7 +139,10 @@ func replaceNode(t *testing.T, ctx context.Context, c *Cluster) {
 			time.Sleep(pace)
 		}
 	}()
-	err := replaceUntilMember(t, ctx, c, name, allThree)
+	err := c.Replace(ctx, name)
+	if err == nil {
+		err = c.AwaitMembers(ctx, allThree...)
+	}
 	stop()
 	watch.Wait()
 	if err != nil {

@@ -259,7 +259,7 @@ func replaceUntil(t *testing.T, ctx context.Context, c *Cluster, name, state str
 }
 
 // requireMember waits until the fresh node is a member under one new id. One that refuses, because the power went while its server
-// wrote or because its server was slow, is replaced once more.
+// wrote, is replaced once more.
 func (r replacement) requireMember(t *testing.T, ctx context.Context, c *Cluster, all []string) {
 	t.Helper()
 	if torn := awaitMember(t, ctx, c, r.m); torn != "" {
@@ -267,10 +267,11 @@ func (r replacement) requireMember(t *testing.T, ctx context.Context, c *Cluster
 		if peers, err := c.Peers(ctx); err != nil || len(peers) > len(all) {
 			t.Errorf("peers %+v, %v", peers, err)
 		}
-		if err := replaceUntilMember(t, ctx, c, r.m.name, all); err != nil {
+		if err := c.Replace(ctx, r.m.name); err != nil {
 			t.Fatal(err)
 		}
-	} else if err := c.AwaitMembers(ctx, all...); err != nil {
+	}
+	if err := c.AwaitMembers(ctx, all...); err != nil {
 		t.Fatal(err)
 	}
 	requireReady(t, ctx, c, all...)
@@ -292,41 +293,12 @@ func awaitMember(t *testing.T, ctx context.Context, c *Cluster, m *member) (torn
 		switch said = sayOf(ctx, c, m.name); {
 		case strings.HasPrefix(said, "ready: "):
 			return ""
-		case strings.HasPrefix(said, "refused: ") && (strings.Contains(said, "lost its power while it joined") || strings.Contains(said, slowReplay)):
+		case strings.HasPrefix(said, "refused: ") && strings.Contains(said, "lost its power while it joined"):
 			return said
 		}
 	}
 	t.Fatalf("%s is no member: %q", m.name, said)
 	return ""
-}
-
-// slowReplay is in the refusal of a node whose server took itself for removed.
-const slowReplay = "takes itself for removed"
-
-// replaceUntilMember puts a fresh node in the place of another. A server that is slow to replay the log may take itself for
-// removed (hashicorp/vault#32099), and an emulated one is slow: then this does what the node's refusal says, a new one once more.
-func replaceUntilMember(t *testing.T, ctx context.Context, c *Cluster, name string, all []string) error {
-	const tries = 4
-	for try := 1; ; try++ {
-		if err := c.Replace(ctx, name); err != nil {
-			return err
-		}
-		said := ""
-		for ctx.Err() == nil && !strings.HasPrefix(said, "ready: ") && !strings.HasPrefix(said, "refused: ") {
-			time.Sleep(pace)
-			said = sayOf(ctx, c, name)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("%s is no member: %q", name, said)
-		case strings.HasPrefix(said, "ready: "):
-			t.Logf("a member at try %d", try)
-			return c.AwaitMembers(ctx, all...)
-		case !strings.Contains(said, slowReplay) || try == tries:
-			return fmt.Errorf("try %d: %s: %s", try, name, said)
-		}
-		t.Logf("try %d: %s", try, said)
-	}
 }
 
 // sayOf is where a node's join is and what /healthz says of it; empty as long as the node or the cluster is not up.

@@ -12,6 +12,14 @@ import (
 // Health is sys/health with status 200 for every state, so that other codes are faults; the state is in the body.
 const Health = "sys/health?activecode=200&standbycode=200&drsecondarycode=200&performancestandbycode=200&sealedcode=200&uninitcode=200&removedcode=200&haunhealthycode=200"
 
+// BelieveRemoved reports whether a server that says of itself that it was removed from its cluster (removed_from_cluster) was. A server of
+// Vault 1.21 says so for ever after it was slow to replay the log that it joined with: it misses itself in the configurations from before
+// its time (hashicorp/vault#32099). It seals itself, is unsealed, and serves as any other. One that was removed stays sealed, or is a standby
+// that the active node does not answer. connected is ha_connection_healthy; nil: it does not say.
+func BelieveRemoved(sealed, active bool, connected *bool) bool {
+	return sealed || !active && (connected == nil || !*connected)
+}
+
 // maxHandshake bounds the TLS handshake of clients that wait longer for an answer.
 const maxHandshake = 5 * time.Second
 
