@@ -4,10 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -427,6 +431,21 @@ func TestRetireAfterAnElection(t *testing.T) {
 	}
 	if n := own.count("sys/storage/raft/remove-peer"); n != 3 {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// A node that the leader lists is not marked as retired by its server's word that it was removed: it would stay a dead voter.
+func TestRetireListedAndMarked(t *testing.T) {
+	own, leader, id := pair(t)
+	shut := fakeHealth(true, true)
+	shut["removed_from_cluster"] = true
+	own.answers["sys/health"] = shut
+	leader.answers["sys/storage/raft/configuration"] = object{"data": object{"config": object{"servers": []object{{"node_id": "node-1", "address": "10.0.0.1:8201", "voter": true}}}}}
+	leader.answers["auth/token/renew-self"] = object{"auth": object{"lease_duration": 3600}}
+	j := joinerOf(t, own, id, func(o *Options) { o.Session = NewSession(node.NewSecret([]byte("hvs.agent")), nil, nil) })
+	expectRefusal(t, j.Retire(t.Context(), now(func(string) {})), ByJoin, false, "no unsealed member")
+	if _, err := os.Stat(filepath.Join(j.StateDir, retiredMark)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the mark: %v", err)
 	}
 }
 

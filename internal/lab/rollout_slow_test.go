@@ -115,8 +115,7 @@ func roll(t *testing.T, ctx context.Context, c *Cluster, name string) (replaced 
 	return replaced, source.fewest, err
 }
 
-// watched counts the voters whose servers answer, unsealed. Autopilot does not tell that: for some seconds after an election it knows of no other
-// member that it is healthy.
+// watched counts the voters at each look.
 type watched struct {
 	*rollout.Source
 	lab    *Cluster
@@ -126,20 +125,9 @@ type watched struct {
 func (w *watched) Look(ctx context.Context) (rollout.Cluster, error) {
 	c, err := w.Source.Look(ctx)
 	if err == nil {
-		up := 0
-		for _, m := range w.lab.members {
-			voter := slices.ContainsFunc(c.Members, func(seen rollout.Member) bool {
-				return seen.Voter && slices.Contains([]string{m.lease.Host(), m.lease.Address.String()}, seen.Host)
-			})
-			client, err := w.lab.Client(m.name)
-			if !voter || err != nil {
-				continue
-			}
-			if said, err := client.Sys().HealthWithContext(ctx); err == nil && said.Initialized && !said.Sealed {
-				up++
-			}
+		if up, err := votersUp(ctx, w.lab); err == nil {
+			w.fewest = min(w.fewest, up)
 		}
-		w.fewest = min(w.fewest, up)
 	}
 	return c, err
 }
