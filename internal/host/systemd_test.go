@@ -1,108 +1,34 @@
 package host_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
-	"io"
 	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
 
 	"github.com/strongroom/strongroom/internal/host"
+	"github.com/strongroom/strongroom/internal/host/hosttest"
 )
 
-// fakeSystemd answers on a private socket as systemd does: no bus, no Hello. Calls counts the
-// questions, Connections who came to ask.
-type fakeSystemd struct {
-	calls       atomic.Int32
-	connections atomic.Int32
-	answer      func(member string, path dbus.ObjectPath) (signature string, body []any, errorName string)
-}
+type answer = func(member string, path dbus.ObjectPath) (signature string, body []any, errorName string)
 
-// serve gives a live host whose root has the socket.
-func (f *fakeSystemd) serve(t *testing.T) *host.LiveHost {
+// withSystemd gives a live host whose root has systemd's socket.
+func withSystemd(t *testing.T, answer answer) (*host.LiveHost, *hosttest.Systemd) {
 	t.Helper()
 	dir := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(dir, "run/systemd"), 0o755))
-	listener, err := net.Listen("unix", filepath.Join(dir, "run/systemd/private"))
-	must(t, err)
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			f.connections.Add(1)
-			go f.talk(conn)
-		}
-	}()
+	f := hosttest.ServeSystemd(t, filepath.Join(dir, "run/systemd/private"), answer)
 	live, err := host.Live(host.LiveOptions{Root: dir})
 	must(t, err)
 	t.Cleanup(func() { must(t, live.Close()) })
-	return live
-}
-
-func (f *fakeSystemd) talk(conn net.Conn) {
-	defer conn.Close()
-	in := bufio.NewReader(conn)
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return
-		}
-		switch line = strings.TrimLeft(strings.TrimSpace(line), "\x00"); {
-		case line == "AUTH":
-			io.WriteString(conn, "REJECTED EXTERNAL\r\n")
-		case strings.HasPrefix(line, "AUTH EXTERNAL"):
-			io.WriteString(conn, "OK 0123456789abcdef0123456789abcdef\r\n")
-		case strings.HasPrefix(line, "NEGOTIATE_UNIX_FD"):
-			io.WriteString(conn, "AGREE_UNIX_FD\r\n")
-		}
-		if line == "BEGIN" {
-			break
-		}
-	}
-	for {
-		call, err := dbus.DecodeMessage(in)
-		if err != nil {
-			return
-		}
-		if call.Type != dbus.TypeMethodCall || call.Flags&dbus.FlagNoReplyExpected != 0 {
-			continue
-		}
-		member, _ := call.Headers[dbus.FieldMember].Value().(string)
-		path, _ := call.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
-		var signature, errorName string
-		var body []any
-		if member != "AddMatch" { // go-systemd subscribes to signals; nobody here needs them
-			f.calls.Add(1)
-			signature, body, errorName = f.answer(member, path)
-		}
-		reply := &dbus.Message{Type: dbus.TypeMethodReply, Headers: map[dbus.HeaderField]dbus.Variant{
-			dbus.FieldReplySerial: dbus.MakeVariant(call.Serial()),
-		}}
-		if errorName != "" {
-			reply.Type = dbus.TypeError
-			reply.Headers[dbus.FieldErrorName] = dbus.MakeVariant(errorName)
-		}
-		if signature != "" {
-			reply.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.ParseSignatureMust(signature))
-			reply.Body = body
-		}
-		if reply.EncodeTo(conn, binary.LittleEndian) != nil {
-			return
-		}
-	}
+	return live, f
 }
 
 func properties(p map[string]any) []any {
@@ -135,7 +61,7 @@ type execCommand struct {
 }
 
 func TestUnitProperties(t *testing.T) {
-	f := &fakeSystemd{answer: func(member string, path dbus.ObjectPath) (string, []any, string) {
+	live, _ := withSystemd(t, func(member string, path dbus.ObjectPath) (string, []any, string) {
 		if member != "GetAll" || path != "/org/freedesktop/systemd1/unit/vault_2eservice" {
 			return "", nil, "org.freedesktop.DBus.Error.UnknownObject"
 		}
@@ -158,8 +84,7 @@ func TestUnitProperties(t *testing.T) {
 			"CapabilityBoundingSet": uint64(1<<14 | 1<<1 | 1<<45), "AmbientCapabilities": uint64(0),
 			"ExecStart": []execCommand{{"/usr/bin/vault", []string{"vault", "server"}}},
 		}), ""
-	}}
-	live := f.serve(t)
+	})
 	u, err := live.Unit(t.Context(), "vault.service")
 	must(t, err)
 	if u.Name != "vault.service" || u.LoadState != "loaded" || u.ActiveState != "active" || u.UnitFileState != "enabled" {
@@ -186,10 +111,10 @@ func TestUnitProperties(t *testing.T) {
 }
 
 func TestUnknownUnitIsNoError(t *testing.T) {
-	f := &fakeSystemd{answer: func(string, dbus.ObjectPath) (string, []any, string) {
+	live, _ := withSystemd(t, func(string, dbus.ObjectPath) (string, []any, string) {
 		return "a{sv}", properties(map[string]any{"LoadState": "not-found", "ActiveState": "inactive"}), ""
-	}}
-	u, err := f.serve(t).Unit(t.Context(), "ssh.service")
+	})
+	u, err := live.Unit(t.Context(), "ssh.service")
 	if err != nil || u.LoadState != "not-found" || u.ActiveState != "inactive" {
 		t.Errorf("got %+v, %v", u, err)
 	}
@@ -205,7 +130,7 @@ type listed struct {
 }
 
 func TestUnits(t *testing.T) {
-	f := &fakeSystemd{answer: func(member string, _ dbus.ObjectPath) (string, []any, string) {
+	live, _ := withSystemd(t, func(member string, _ dbus.ObjectPath) (string, []any, string) {
 		if member != "ListUnits" {
 			return "", nil, "org.freedesktop.DBus.Error.UnknownMethod"
 		}
@@ -213,8 +138,8 @@ func TestUnits(t *testing.T) {
 			{"z.service", "", "loaded", "failed", "", "", "/z", 0, "", "/"},
 			{"a.mount", "", "masked", "inactive", "", "", "/a", 0, "", "/"},
 		}}, ""
-	}}
-	got, err := f.serve(t).Units(t.Context())
+	})
+	got, err := live.Units(t.Context())
 	must(t, err)
 	want := []host.UnitStatus{{"a.mount", "masked", "inactive"}, {"z.service", "loaded", "failed"}}
 	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
@@ -224,13 +149,12 @@ func TestUnits(t *testing.T) {
 
 // The state of one unit is one question, and none of its settings are carried.
 func TestUnitStatus(t *testing.T) {
-	f := &fakeSystemd{answer: func(member string, _ dbus.ObjectPath) (string, []any, string) {
+	live, f := withSystemd(t, func(member string, _ dbus.ObjectPath) (string, []any, string) {
 		if member != "ListUnitsByNames" {
 			return "", nil, "org.freedesktop.DBus.Error.UnknownMethod"
 		}
 		return "a(ssssssouso)", []any{[]listed{{"ssh.service", "", "masked", "inactive", "", "", "/s", 0, "", "/"}}}, ""
-	}}
-	live := f.serve(t)
+	})
 	for range 2 {
 		got, err := live.UnitStatus(t.Context(), "sshd.service")
 		must(t, err)
@@ -238,10 +162,10 @@ func TestUnitStatus(t *testing.T) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
-	if calls := f.calls.Load(); calls != 1 {
+	if calls := f.Calls.Load(); calls != 1 {
 		t.Errorf("%d calls, want 1", calls)
 	}
-	f.answer = func(string, dbus.ObjectPath) (string, []any, string) { return "a(ssssssouso)", []any{[]listed{}}, "" }
+	f.Answer = func(string, dbus.ObjectPath) (string, []any, string) { return "a(ssssssouso)", []any{[]listed{}}, "" }
 	if _, err := live.UnitStatus(t.Context(), "other.service"); err == nil {
 		t.Error("an empty answer was taken for a state")
 	}
@@ -250,10 +174,9 @@ func TestUnitStatus(t *testing.T) {
 // One run asks systemd once for each unit, over one client, and the end of the context of the
 // check that came first does not end the connection for the others.
 func TestSystemdIsAskedOnce(t *testing.T) {
-	f := &fakeSystemd{answer: func(string, dbus.ObjectPath) (string, []any, string) {
+	live, f := withSystemd(t, func(string, dbus.ObjectPath) (string, []any, string) {
 		return "a{sv}", properties(map[string]any{"LoadState": "loaded"}), ""
-	}}
-	live := f.serve(t)
+	})
 	first, cancel := context.WithCancel(t.Context())
 	_, err := live.Unit(first, "a.service")
 	must(t, err)
@@ -264,21 +187,20 @@ func TestSystemdIsAskedOnce(t *testing.T) {
 		_, err = live.Unit(t.Context(), "b.service")
 		must(t, err)
 	}
-	if calls := f.calls.Load(); calls != 2 {
+	if calls := f.Calls.Load(); calls != 2 {
 		t.Errorf("%d calls, want 2", calls)
 	}
-	if connections := f.connections.Load(); connections != 2 { // go-systemd has one for calls and one for signals
+	if connections := f.Connections.Load(); connections != 2 { // go-systemd has one for calls and one for signals
 		t.Errorf("%d connections, want 2", connections)
 	}
 }
 
 func TestAnImpatientCheckDoesNotSpoilTheFact(t *testing.T) {
 	release := make(chan struct{})
-	f := &fakeSystemd{answer: func(string, dbus.ObjectPath) (string, []any, string) {
+	live, _ := withSystemd(t, func(string, dbus.ObjectPath) (string, []any, string) {
 		<-release
 		return "a{sv}", properties(map[string]any{"LoadState": "loaded"}), ""
-	}}
-	live := f.serve(t)
+	})
 	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := live.Unit(short, "a.service"); !errors.Is(err, context.DeadlineExceeded) {

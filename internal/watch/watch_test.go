@@ -1,11 +1,8 @@
 package watch
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +14,8 @@ import (
 
 	bus "github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/strongroom/strongroom/internal/host/hosttest"
 )
 
 const (
@@ -269,100 +268,32 @@ func listenToSetting(t *testing.T) {
 	fmt.Println("it has heard")
 }
 
-// systemd is a private socket that sends signals to who has subscribed.
-func systemd(t *testing.T) (socket string, send func(path, name string, body ...any), hangUp func()) {
-	t.Helper()
-	socket = filepath.Join(t.TempDir(), "private")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	subscribed := make(chan net.Conn, 1)
-	go func() {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		in := bufio.NewReader(conn)
-		for {
-			line, err := in.ReadString('\n')
-			if err != nil {
-				return
-			}
-			line = strings.TrimLeft(strings.TrimSpace(line), "\x00")
-			if line == "BEGIN" {
-				break
-			}
-			switch {
-			case line == "AUTH":
-				io.WriteString(conn, "REJECTED EXTERNAL\r\n")
-			case strings.HasPrefix(line, "AUTH EXTERNAL"):
-				io.WriteString(conn, "OK 0123456789abcdef0123456789abcdef\r\n")
-			case strings.HasPrefix(line, "NEGOTIATE_UNIX_FD"):
-				io.WriteString(conn, "AGREE_UNIX_FD\r\n")
-			}
-		}
-		call, err := bus.DecodeMessage(in)
-		if err != nil {
-			return
-		}
-		reply := &bus.Message{Type: bus.TypeMethodReply, Headers: map[bus.HeaderField]bus.Variant{bus.FieldReplySerial: bus.MakeVariant(call.Serial())}}
-		if member, _ := call.Headers[bus.FieldMember].Value().(string); member != "Subscribe" || reply.EncodeTo(conn, binary.LittleEndian) != nil {
-			conn.Close()
-			return
-		}
-		subscribed <- conn
-	}()
-	var conn net.Conn
-	connection := func() net.Conn {
-		if conn == nil {
-			conn = <-subscribed
-		}
-		return conn
-	}
-	send = func(path, name string, body ...any) {
-		t.Helper()
-		at := strings.LastIndex(name, ".")
-		signal := &bus.Message{Type: bus.TypeSignal, Headers: map[bus.HeaderField]bus.Variant{
-			bus.FieldPath:      bus.MakeVariant(bus.ObjectPath(path)),
-			bus.FieldInterface: bus.MakeVariant(name[:at]),
-			bus.FieldMember:    bus.MakeVariant(name[at+1:]),
-		}, Body: body}
-		if len(body) > 0 {
-			signal.Headers[bus.FieldSignature] = bus.MakeVariant(bus.SignatureOf(body...))
-		}
-		if err := signal.EncodeTo(connection(), binary.LittleEndian); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return socket, send, func() { connection().Close() }
-}
-
 func TestUnits(t *testing.T) {
-	socket, send, _ := systemd(t)
+	socket := filepath.Join(t.TempDir(), "private")
+	systemd := hosttest.ServeSystemd(t, socket, nil)
 	said := hears(t, units(socket, "hostcheck.service"))
 	changed := []any{"org.freedesktop.systemd1.Unit", map[string]bus.Variant{"ActiveState": bus.MakeVariant("failed")}, []string{}}
 	// What is no change comes first: whoever takes it for one hears twice.
-	send("/org/freedesktop/systemd1/unit/hostcheck_2eservice", changes, changed...)
-	send("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager.UnitNew", "a.service", bus.ObjectPath("/org/freedesktop/systemd1/unit/a_2eservice"))
-	send("/org/freedesktop/systemd1", reloading, true)
-	send("/org/freedesktop/systemd1/unit/chrony_2eservice", changes, changed...)
+	systemd.Send("/org/freedesktop/systemd1/unit/hostcheck_2eservice", changes, changed...)
+	systemd.Send("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager.UnitNew", "a.service", bus.ObjectPath("/org/freedesktop/systemd1/unit/a_2eservice"))
+	systemd.Send("/org/freedesktop/systemd1", reloading, true)
+	systemd.Send("/org/freedesktop/systemd1/unit/chrony_2eservice", changes, changed...)
 	expect(t, said, some)
 	time.Sleep(50 * time.Millisecond)
 	if len(said) > 0 {
 		t.Error("told of what is no change")
 	}
-	send("/org/freedesktop/systemd1", reloading, false)
+	systemd.Send("/org/freedesktop/systemd1", reloading, false)
 	expect(t, said, some)
 }
 
 func TestUnitsWithoutSystemd(t *testing.T) {
-	socket, send, hangUp := systemd(t)
+	socket := filepath.Join(t.TempDir(), "private")
+	systemd := hosttest.ServeSystemd(t, socket, nil)
 	ended := make(chan error, 1)
 	go func() { ended <- units(socket, "hostcheck.service")(t.Context(), func() {}, func() {}) }()
-	send("/org/freedesktop/systemd1", reloading, true)
-	hangUp()
+	systemd.Send("/org/freedesktop/systemd1", reloading, true)
+	systemd.HangUp()
 	select {
 	case err := <-ended:
 		if err == nil {
