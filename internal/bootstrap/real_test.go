@@ -89,15 +89,6 @@ func newWorld(t *testing.T, product, variable string) *world {
 	return w
 }
 
-func freePort(t *testing.T, ip string) int {
-	l, err := net.Listen("tcp", ip+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 func (w *world) eventually(what string, try func() error) {
 	w.t.Helper()
 	var err error
@@ -116,7 +107,7 @@ const otherNumber = 90
 func (w *world) start(number int, seal string) *vault {
 	t := w.t
 	v := &vault{w: w, name: fmt.Sprintf("n%d", number), ip: fmt.Sprintf("127.0.1.%d", number), dir: t.TempDir()}
-	v.api, v.cluster = freePort(t, v.ip), freePort(t, v.ip)
+	v.api, v.cluster = nodetest.FreePort(t, v.ip), nodetest.FreePort(t, v.ip)
 	cert, key := w.ca.Issue(nodetest.Today(), v.name+".nodes.example.net", v.ip)
 	var err error
 	if v.certificate, err = tls.X509KeyPair(cert, key); err != nil {

@@ -66,7 +66,7 @@ func startVault(t *testing.T, b *baseline.Baseline, change ...string) *realServe
 	if err != nil {
 		t.Fatal(err)
 	}
-	api, cluster := freePort(t), freePort(t)
+	api, cluster := nodetest.FreePort(t, "127.0.0.1"), nodetest.FreePort(t, "127.0.0.1")
 	// The same file for the server and for the checks, but for where things lie on this machine.
 	config := strings.NewReplacer(append(change, `"[::]:8200"`, fmt.Sprintf(`"127.0.0.1:%d"`, api), `"[::]:8201"`, fmt.Sprintf(`"127.0.0.1:%d"`, cluster))...).
 		Replace(string(configure.ServerConfig(product, node.Identity{NodeID: "node-1", ClusterName: "prod-eu1", Raft: node.Raft{PerformanceMultiplier: 1},
@@ -104,29 +104,8 @@ func startVault(t *testing.T, b *baseline.Baseline, change ...string) *realServe
 		t.Fatal(err)
 	}
 	s.client.ClearToken()
-	eventually(t, "the server answers", func() error { _, err := s.client.Sys().InitStatus(); return err })
+	nodetest.Eventually(t, "the server answers", time.Minute, func() error { _, err := s.client.Sys().InitStatus(); return err })
 	return s
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func eventually(t *testing.T, what string, try func() error) {
-	t.Helper()
-	var err error
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if err = try(); err == nil {
-			return
-		}
-	}
-	t.Fatalf("%s: not within a minute: %v", what, err)
 }
 
 // judge gives the outcome of each control about configuration, listener and API, with the token.
@@ -219,7 +198,7 @@ func TestRealServerAsAMember(t *testing.T) {
 	_, err = sys.Unseal(keys.Keys[0])
 	must(err)
 	s.client.SetToken(keys.RootToken)
-	eventually(t, "the server is active", func() error {
+	nodetest.Eventually(t, "the server is active", time.Minute, func() error {
 		health, err := sys.Health()
 		if err == nil && health.Standby {
 			err = fmt.Errorf("standby")
@@ -260,7 +239,7 @@ func TestRealServerAsAMember(t *testing.T) {
 		return made.Auth.ClientToken
 	}
 	agent, admin := create("strongroom-agent"), create("admin")
-	eventually(t, "autopilot is healthy", func() error {
+	nodetest.Eventually(t, "autopilot is healthy", time.Minute, func() error {
 		state, err := sys.RaftAutopilotState()
 		if err == nil && (state == nil || !state.Healthy) {
 			err = fmt.Errorf("not healthy: %+v", state)

@@ -349,7 +349,7 @@ func TestRunAndWake(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { j.Run(ctx); close(done) }()
-	eventually(t, "it is refused", 5*time.Second, func() error {
+	nodetest.Eventually(t, "it is refused", 5*time.Second, func() error {
 		if s := j.Status(); s.State != Refused {
 			return fmt.Errorf("%+v", s)
 		}
@@ -359,7 +359,7 @@ func TestRunAndWake(t *testing.T) {
 	own.answers["sys/health"] = fakeHealth(true, false)
 	own.mu.Unlock()
 	j.Wake()
-	eventually(t, "it is a member", 5*time.Second, func() error {
+	nodetest.Eventually(t, "it is a member", 5*time.Second, func() error {
 		if s := j.Status(); s.State != Ready || s.Reason != "" {
 			return fmt.Errorf("%+v", s)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/strongroom/strongroom/internal/node"
+	"github.com/strongroom/strongroom/internal/node/nodetest"
 )
 
 // threeNodes is a healthy cluster of three voters.
@@ -45,7 +46,7 @@ func (w *world) haveTurns(asked *member) {
 	if err := asked.root().Sys().Mount("strongroom", &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}); err != nil {
 		w.t.Fatal(err)
 	}
-	eventually(w.t, "the engine is ready", waitLong, func() error {
+	nodetest.Eventually(w.t, "the engine is ready", waitLong, func() error {
 		_, err := asked.root().Logical().Write("strongroom/config", map[string]any{"cas_required": true})
 		return err
 	})
@@ -54,7 +55,7 @@ func (w *world) haveTurns(asked *member) {
 // tolerates waits until autopilot says that the cluster can lose so many.
 func (w *world) tolerates(asked *member, failures int) {
 	w.t.Helper()
-	eventually(w.t, fmt.Sprintf("the cluster tolerates %d failures", failures), waitLong, func() error {
+	nodetest.Eventually(w.t, fmt.Sprintf("the cluster tolerates %d failures", failures), waitLong, func() error {
 		state, err := asked.root().Sys().RaftAutopilotState()
 		if err == nil && (state == nil || state.FailureTolerance != failures) {
 			err = fmt.Errorf("%v", state)
@@ -67,7 +68,7 @@ func (w *world) tolerates(asked *member, failures int) {
 func (w *world) active() *member {
 	w.t.Helper()
 	var found *member
-	eventually(w.t, "somebody leads", waitLong, func() error {
+	nodetest.Eventually(w.t, "somebody leads", waitLong, func() error {
 		for _, m := range w.members {
 			if m.process == nil {
 				continue

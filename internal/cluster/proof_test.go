@@ -81,7 +81,7 @@ func TestProofBeforeJoin(t *testing.T) {
 		first := w.add("first").start().answering()
 		first.initialize()
 		second := w.add("second").start().answering()
-		closed := fmt.Sprintf("https://127.0.0.1:%d", freePort(t, "127.0.0.1"))
+		closed := fmt.Sprintf("https://127.0.0.1:%d", nodetest.FreePort(t, "127.0.0.1"))
 		stranger := nodetest.NewCA(t, season())
 		leaderAt := func(address, name string) node.Identity {
 			id := second.identity()
@@ -206,7 +206,7 @@ func TestWaitsForTheFirst(t *testing.T) {
 		j, seen := second.joiner(second.identity(first), func(o *Options) { o.Limits.Leader = time.Minute })
 		done := make(chan error, 1)
 		go func() { done <- j.Once(t.Context()) }()
-		eventually(t, "it says so", 10*time.Second, func() error {
+		nodetest.Eventually(t, "it says so", 10*time.Second, func() error {
 			if s := j.Status(); s.State != NoneYet || !strings.Contains(s.Reason, "there is no cluster yet") || s.Hint == "" {
 				return fmt.Errorf("%+v", s)
 			}
@@ -240,7 +240,7 @@ func TestKeyHoldersComeLate(t *testing.T) {
 		go func() { done <- j.Once(t.Context()) }()
 		waits := func() {
 			t.Helper()
-			eventually(t, "it waits for key holders", waitLong, func() error {
+			nodetest.Eventually(t, "it waits for key holders", waitLong, func() error {
 				if s := j.Status(); s.State != Unseal || !strings.Contains(s.Reason, "key holders") {
 					return fmt.Errorf("%+v", s)
 				}
@@ -249,7 +249,7 @@ func TestKeyHoldersComeLate(t *testing.T) {
 		}
 		waits()
 		second.kill()
-		eventually(t, "it notices", waitLong, func() error {
+		nodetest.Eventually(t, "it notices", waitLong, func() error {
 			if s := j.Status(); !strings.Contains(s.Reason, "does not answer any more") {
 				return fmt.Errorf("%+v", s)
 			}

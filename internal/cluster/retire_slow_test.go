@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/strongroom/strongroom/internal/node/nodetest"
 	"github.com/strongroom/strongroom/internal/retire"
 )
 
@@ -147,7 +148,7 @@ func (w *world) joins(m, leader *member) *Joiner {
 	m.start().answering()
 	j, seen := m.joiner(m.identity(leader), m.withCertificate)
 	// As the agent does: on a busy machine the leader may change meanwhile.
-	eventually(w.t, m.id+" is a member", 3*waitLong, func() error {
+	nodetest.Eventually(w.t, m.id+" is a member", 3*waitLong, func() error {
 		if err := j.Once(w.t.Context()); err != nil {
 			return fmt.Errorf("%w\n%s", err, seen.names())
 		}

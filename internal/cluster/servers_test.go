@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -84,7 +83,7 @@ func newWorld(t testing.TB, p product, transit bool) *world {
 
 // transitSeal starts a server of its own that holds the key of the seal.
 func transitSeal(t testing.TB, p product) string {
-	port := freePort(t, "127.0.0.1")
+	port := nodetest.FreePort(t, "127.0.0.1")
 	cmd := exec.Command(p.binary, "server", "-dev", "-dev-root-token-id=root", fmt.Sprintf("-dev-listen-address=127.0.0.1:%d", port))
 	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=/usr/bin:/bin"}
 	if err := cmd.Start(); err != nil {
@@ -96,7 +95,7 @@ func transitSeal(t testing.TB, p product) string {
 		t.Fatal(err)
 	}
 	client.SetToken("root")
-	eventually(t, "the seal's server has its key", 30*time.Second, func() error {
+	nodetest.Eventually(t, "the seal's server has its key", 30*time.Second, func() error {
 		if err := client.Sys().Mount("transit", &api.MountInput{Type: "transit"}); err != nil && !strings.Contains(err.Error(), "already in use") {
 			return err
 		}
@@ -110,9 +109,9 @@ func transitSeal(t testing.TB, p product) string {
 func (w *world) add(id string) *member {
 	w.t.Helper()
 	m := &member{w: w, id: id, dir: w.t.TempDir(), ip: fmt.Sprintf("127.0.0.%d", len(w.members)+2), log: &nodetest.Log{}, ServerName: id + ".example.net"}
-	m.api, m.cluster = freePort(w.t, m.ip), freePort(w.t, m.ip)
+	m.api, m.cluster = nodetest.FreePort(w.t, m.ip), nodetest.FreePort(w.t, m.ip)
 	for m.cluster == m.api {
-		m.cluster = freePort(w.t, m.ip)
+		m.cluster = nodetest.FreePort(w.t, m.ip)
 	}
 	m.issue(w.ca, m.ServerName, m.ip)
 	w.members = append(w.members, m)
@@ -198,7 +197,7 @@ func (m *member) kill() {
 }
 
 func (m *member) answering() *member {
-	eventually(m.w.t, m.id+" answers", time.Minute, func() error {
+	nodetest.Eventually(m.w.t, m.id+" answers", time.Minute, func() error {
 		_, err := look(context.Background(), m.asked())
 		return err
 	})
@@ -240,7 +239,7 @@ func (m *member) initialize() {
 	}
 	m.w.token, m.w.keys = made.RootToken, made.Keys
 	m.unseal()
-	eventually(t, m.id+" is active", time.Minute, func() error {
+	nodetest.Eventually(t, m.id+" is active", time.Minute, func() error {
 		s, err := look(t.(interface{ Context() context.Context }).Context(), m.asked())
 		if err == nil && !s.active {
 			err = fmt.Errorf("%+v", s)
@@ -330,7 +329,7 @@ func (w *world) raft(leader *member) map[string]Member {
 	session := NewSession(node.NewSecret([]byte(w.token)), nil, nil)
 	var members []Member
 	// A leader that heard too late of its followers is none for a moment.
-	eventually(w.t, leader.id+" says who is a member", waitLong, func() (err error) {
+	nodetest.Eventually(w.t, leader.id+" says who is a member", waitLong, func() (err error) {
 		members, err = configuration(context.Background(), leader.asked(), session)
 		return err
 	})
@@ -347,31 +346,10 @@ func (w *world) raft(leader *member) map[string]Member {
 // quickVoters makes autopilot promote soon.
 func (w *world) quickVoters(leader *member) {
 	w.t.Helper()
-	eventually(w.t, "autopilot is configured", 20*time.Second, func() error {
+	nodetest.Eventually(w.t, "autopilot is configured", 20*time.Second, func() error {
 		_, err := leader.root().Logical().Write("sys/storage/raft/autopilot/configuration", map[string]any{"server_stabilization_time": "1s"})
 		return err
 	})
-}
-
-func freePort(t testing.TB, ip string) int {
-	t.Helper()
-	l, err := net.Listen("tcp", ip+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func eventually(t testing.TB, what string, limit time.Duration, try func() error) {
-	t.Helper()
-	var err error
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if err = try(); err == nil {
-			return
-		}
-	}
-	t.Fatalf("%s: not within %s: %v", what, limit, err)
 }
 
 func tail(s string, lines int) string {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/strongroom/strongroom/internal/node/nodetest"
 )
 
 // slowCable leads the Raft traffic for a member as slowly as a slow machine digests it. Its address is the member's cluster_addr.
@@ -99,7 +101,7 @@ func TestSlowReplay(t *testing.T) {
 		// Its word is the same after a restart. Without a token too the node is a member, and so is who knows only this one.
 		slow.kill()
 		slow.start().answering()
-		eventually(t, "it hears from the active node", waitLong, func() error {
+		nodetest.Eventually(t, "it hears from the active node", waitLong, func() error {
 			own, err := look(t.Context(), slow.asked())
 			if err == nil && (own.removed || own.sealed || own.leader == "") {
 				err = fmt.Errorf("%+v", own)
@@ -128,11 +130,11 @@ func TestSlowReplay(t *testing.T) {
 			}
 			return nil
 		}
-		eventually(t, "it knows that it was removed", waitLong, removed)
+		nodetest.Eventually(t, "it knows that it was removed", waitLong, removed)
 		time.Sleep(5 * time.Second) // its seal has unsealed it
-		eventually(t, "it still knows", waitLong, removed)
+		nodetest.Eventually(t, "it still knows", waitLong, removed)
 		slow.kill()
 		slow.start().answering()
-		eventually(t, "it knows it after a restart", waitLong, removed)
+		nodetest.Eventually(t, "it knows it after a restart", waitLong, removed)
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/strongroom/strongroom/internal/node/nodetest"
 )
 
 // Two nodes have drifted at once, under a writer, and one of them leads: one server is stopped, and the other runs on until there are three again.
@@ -43,7 +45,7 @@ func TestTwoWithdrawAtOnce(t *testing.T) {
 		}
 		first.m.start().answering()
 		w.tolerates(w.active(), 1)
-		eventually(t, "the second can be stopped when there are three again", 3*waitLong, func() error {
+		nodetest.Eventually(t, "the second can be stopped when there are three again", 3*waitLong, func() error {
 			return joiners[second.m].Withdraw(t.Context(), func(string) {}, func(context.Context) error { second.m.kill(); return nil })
 		})
 		writing.holds(w, 2)
@@ -59,7 +61,7 @@ func TestTheOnlyVoterIsNotStopped(t *testing.T) {
 		w.quickVoters(first)
 		w.letNodesLogIn(t, first)
 		j, _ := first.joiner(first.identity(), first.withCertificate)
-		eventually(t, "it is refused for the quorum", waitLong, func() error {
+		nodetest.Eventually(t, "it is refused for the quorum", waitLong, func() error {
 			err := j.Withdraw(t.Context(), func(string) {}, func(context.Context) error { t.Error("it was stopped"); return nil })
 			expectRefusal(t, err, ByQuorum, true, "this node is the only voter")
 			return nil

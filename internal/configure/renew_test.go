@@ -191,7 +191,7 @@ func TestServerShowsTheRenewedCertificate(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(r.o.Root, "data"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	api, cluster := freePort(t), freePort(t)
+	api, cluster := nodetest.FreePort(t, "127.0.0.1"), nodetest.FreePort(t, "127.0.0.1")
 	put(t, r.o.Root, "server.hcl", strings.NewReplacer(
 		vault.Run, filepath.Join(r.o.Root, vault.Run), `"`+vault.Data+`"`, `"`+filepath.Join(r.o.Root, "data")+`"`,
 		`"[::]:8200"`, fmt.Sprintf(`"127.0.0.1:%d"`, api), `"[::]:8201"`, fmt.Sprintf(`"127.0.0.1:%d"`, cluster),

@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -205,7 +204,7 @@ func acceptsTheConfig(t *testing.T, product server.Product, binary string) {
 	if err := os.Mkdir(filepath.Join(dir, "raft"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	api, cluster := freePort(t), freePort(t)
+	api, cluster := nodetest.FreePort(t, "127.0.0.1"), nodetest.FreePort(t, "127.0.0.1")
 	config := strings.NewReplacer(
 		`"`+product.Data+`"`, `"`+filepath.Join(dir, "raft")+`"`,
 		`"`+product.Run+`/tls/`, `"`+dir+"/",
@@ -289,14 +288,4 @@ func (d diagnosed) status(name string) string {
 		}
 	}
 	return ""
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

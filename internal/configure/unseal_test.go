@@ -104,7 +104,7 @@ func unsealsByItself(t *testing.T, product server.Product, binary string, seal s
 			t.Fatal(err)
 		}
 	}
-	api, cluster := freePort(t), freePort(t)
+	api, cluster := nodetest.FreePort(t, "127.0.0.1"), nodetest.FreePort(t, "127.0.0.1")
 	path := filepath.Join(o.Root, "server.hcl")
 	put(t, o.Root, "server.hcl", strings.NewReplacer(append([]string{
 		product.Run, filepath.Join(o.Root, product.Run), `"` + product.Data + `"`, `"` + data + `"`, product.Audit, audit,
@@ -199,7 +199,7 @@ type keeper struct {
 func startKeeper(t *testing.T, binary string) keeper {
 	t.Helper()
 	dir := t.TempDir()
-	port := freePort(t)
+	port := nodetest.FreePort(t, "127.0.0.1")
 	startServer(t, binary, nil, "-dev-tls", "-dev-tls-cert-dir="+dir, "-dev-root-token-id=root", "-dev-no-store-token", fmt.Sprintf("-dev-listen-address=127.0.0.1:%d", port))
 	var ca []byte
 	for range 200 {

@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/vault/api"
 
 	"github.com/strongroom/strongroom/internal/cluster"
+	"github.com/strongroom/strongroom/internal/node/nodetest"
 )
 
 // Three servers: the leader's snapshot, restored on a fresh cluster, yields the data; a standby takes none; when the lead changes
@@ -34,7 +36,7 @@ func TestRealCluster(t *testing.T) {
 	}
 	token := first.limited(root)
 	second, third := w.start(2, first), w.start(3, first)
-	w.eventually("three are in the cluster", func() error {
+	nodetest.Eventually(w.t, "three are in the cluster", 2*time.Minute, func() error {
 		for _, v := range []*vault{second, third} {
 			s, err := v.client("").Sys().SealStatus()
 			if err != nil || s.Sealed {
@@ -66,7 +68,7 @@ func TestRealCluster(t *testing.T) {
 		if err := c.Sys().StepDown(); err != nil {
 			t.Error(err)
 		}
-		w.eventually("another one leads", func() error {
+		nodetest.Eventually(w.t, "another one leads", 2*time.Minute, func() error {
 			l, err := second.client("").Sys().Leader()
 			if err == nil && (l.LeaderAddress == "" || l.LeaderAddress == first.url()) {
 				err = fmt.Errorf("%+v", l)
@@ -85,7 +87,7 @@ func TestRealCluster(t *testing.T) {
 		next = third
 	}
 	next.leads()
-	w.eventually("the next leader takes one", func() error {
+	nodetest.Eventually(w.t, "the next leader takes one", 2*time.Minute, func() error {
 		r, err := taker(t, next.source(token), k, sink).Run(t.Context(), true)
 		if err == nil && (!r.Active || r.Sinks[0].Archive == m.Archive) {
 			err = fmt.Errorf("%+v", r)
@@ -98,7 +100,7 @@ func TestRealCluster(t *testing.T) {
 	if err := fresh.client(fresh.initialize()).Sys().RaftSnapshotRestore(bytes.NewReader(archive), true); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the data is there", func() error {
+	nodetest.Eventually(w.t, "the data is there", 2*time.Minute, func() error {
 		for i := range 50 {
 			got, err := fresh.client(root).Logical().Read(fmt.Sprintf("kv/secret-%d", i))
 			if err != nil {

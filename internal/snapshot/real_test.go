@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -41,14 +40,14 @@ func newWorld(t *testing.T) *world {
 		t.Skip("SKIPPED, NOTHING WAS PROVEN: VAULT_BINARY is not set; `make test` sets it")
 	}
 	w := &world{t: t, ca: nodetest.NewCA(t, nodetest.Today())}
-	port := freePort(t, "127.0.0.1")
+	port := nodetest.FreePort(t, "127.0.0.1")
 	w.run("server", "-dev", "-dev-root-token-id=root", fmt.Sprintf("-dev-listen-address=127.0.0.1:%d", port))
 	client, err := api.NewClient(&api.Config{Address: fmt.Sprintf("http://127.0.0.1:%d", port)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	client.SetToken("root")
-	w.eventually("the seal has its key", func() error {
+	nodetest.Eventually(w.t, "the seal has its key", 2*time.Minute, func() error {
 		if err := client.Sys().Mount("transit", &api.MountInput{Type: "transit"}); err != nil && !strings.Contains(err.Error(), "already in use") {
 			return err
 		}
@@ -69,31 +68,11 @@ func (w *world) run(arguments ...string) {
 	w.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 }
 
-func freePort(t *testing.T, ip string) int {
-	l, err := net.Listen("tcp", ip+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func (w *world) eventually(what string, try func() error) {
-	w.t.Helper()
-	var err error
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if err = try(); err == nil {
-			return
-		}
-	}
-	w.t.Fatalf("%s: not in time: %v", what, err)
-}
-
 // start starts a server that joins a leader, or none.
 func (w *world) start(number int, leader *vault) *vault {
 	t := w.t
 	v := &vault{w: w, name: fmt.Sprintf("n%d", number), ip: fmt.Sprintf("127.0.0.%d", number+50), dir: t.TempDir()}
-	v.api, v.cluster = freePort(t, v.ip), freePort(t, v.ip)
+	v.api, v.cluster = nodetest.FreePort(t, v.ip), nodetest.FreePort(t, v.ip)
 	cert, privateKey := w.ca.Issue(nodetest.Today(), v.name+".example.net", v.ip)
 	for name, content := range map[string][]byte{"tls.crt": cert, "tls.key": privateKey, "ca.crt": w.ca.PEM} {
 		if err := os.WriteFile(filepath.Join(v.dir, name), content, 0o600); err != nil {
@@ -134,7 +113,7 @@ func (v *vault) client(token string) *api.Client {
 // initialize gives the root token.
 func (v *vault) initialize() string {
 	var made *api.InitResponse
-	v.w.eventually(v.name+" is initialized", func() (err error) {
+	nodetest.Eventually(v.w.t, v.name+" is initialized", 2*time.Minute, func() (err error) {
 		made, err = v.client("").Sys().Init(&api.InitRequest{RecoveryShares: 1, RecoveryThreshold: 1})
 		return err
 	})
@@ -143,7 +122,7 @@ func (v *vault) initialize() string {
 }
 
 func (v *vault) leads() {
-	v.w.eventually(v.name+" leads", func() error {
+	nodetest.Eventually(v.w.t, v.name+" leads", 2*time.Minute, func() error {
 		l, err := v.client("").Sys().Leader()
 		if err == nil && !l.IsSelf {
 			err = fmt.Errorf("%+v", l)
