@@ -228,7 +228,7 @@ func TestRemovedAndListed(t *testing.T) {
 	}{
 		"listed, serves again":      {listing("node-1"), []func(*Options){withToken}, []any{shut, gone, serving}, "", false},
 		"listed, serves later":      {listing("node-1"), []func(*Options){withToken}, []any{fakeHealth(true, true), shut, shut, gone, serving}, "", false},
-		"listed, stays sealed":      {listing("node-1"), []func(*Options){withToken}, []any{shut}, "the server is sealed (transit)", false},
+		"listed, stays sealed":      {listing("node-1"), []func(*Options){withToken}, []any{shut}, "is unsealed (transit) at its start only", false},
 		"listed, hears of nobody":   {listing("node-1"), []func(*Options){withToken}, []any{gone}, "does not hear from the active node", false},
 		"not listed":                {listing("node-2"), []func(*Options){withToken}, []any{gone}, refused, true},
 		"not listed, found later":   {listing("node-2"), []func(*Options){withToken}, []any{fakeHealth(true, true), shut}, refused, true},

@@ -97,6 +97,9 @@ func (j *Joiner) unseal(ctx context.Context, p *pass) (State, error) {
 			return true, nil
 		case own.seal == "shamir":
 			err = failed("unseal this node with the cluster's key shares", "the server is sealed and waits for its key holders")
+		case own.marked:
+			err = failed("restart the server: with -exit-on-core-shutdown in its unit, as in this project's, systemd does so by itself (docs/join.md)",
+				"the server took itself for removed, has sealed itself, and is unsealed (%s) at its start only", own.seal)
 		default:
 			err = failed("can this node reach the seal's service, and may it use the key? journalctl has the server's log", "the server is sealed (%s)", own.seal)
 		}

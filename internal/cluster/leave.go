@@ -15,8 +15,8 @@ const (
 	stepDownTime = 20 * time.Second
 	// settleTime is how long the autopilot of a new leader may take to hear from the other members.
 	settleTime = 20 * time.Second
-	// removedTime is how long this server may take to learn that it was removed.
-	removedTime = 15 * time.Second
+	// removedTime is how long this server may take to learn that it was removed, and to be started anew by systemd.
+	removedTime = 45 * time.Second
 )
 
 // Leave makes this node leave the lead, and says in one sentence what it did. It is no error when nothing is to be done, or nothing

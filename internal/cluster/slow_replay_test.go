@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,84 +59,138 @@ func slowCable(t *testing.T, m *member) (address string) {
 	return address
 }
 
-// A server that is slow to replay the log that it joined with takes itself for removed (hashicorp/vault#32099), and serves all the same. The node is
-// a member, with its own token and without one, and others can join through it. When it is removed, it knows.
+// A server that is slow to replay the log that it joined with takes itself for removed (hashicorp/vault#32099), shuts itself down, and serves all the
+// same when it is started anew. The node is a member, with its own token and without one, and others can join through it. When it is removed,
+// it knows. Whether its seal has unsealed it before depends on what it misses itself in: the earlier in the log, the sooner it is down.
 func TestSlowReplay(t *testing.T) {
 	forEachProduct(t, func(t *testing.T, p product) {
-		w := newWorld(t, p, true)
-		first := w.add("first").start().answering()
-		first.initialize()
-		w.quickVoters(first)
-		second := w.add("second").start().answering()
-		j, seen := second.joiner(second.identity(first), w.withRoot)
-		if err := j.Once(t.Context()); err != nil {
-			t.Fatalf("%v\n%s", err, seen.names())
+		for name, before := range map[string]int{"sealed yet": 0, "unsealed": 300} {
+			t.Run(name, func(t *testing.T) { t.Parallel(); slowReplayOf(t, p, before) })
 		}
-		if err := first.root().Sys().Mount("kv", &api.MountInput{Type: "kv"}); err != nil {
-			t.Fatal(err)
-		}
-		for i := range 200 {
+	})
+}
+
+// slowReplayOf has the second member join after so many of 400 writes.
+func slowReplayOf(t *testing.T, p product, before int) {
+	w := newWorld(t, p, true)
+	first := w.add("first").start().answering()
+	first.initialize()
+	w.quickVoters(first)
+	if err := first.root().Sys().Mount("kv", &api.MountInput{Type: "kv"}); err != nil {
+		t.Fatal(err)
+	}
+	write := func(from, to int) {
+		for i := from; i < to; i++ {
 			if _, err := first.root().Logical().Write(fmt.Sprintf("kv/%d", i), map[string]any{"v": strings.Repeat("x", 1000)}); err != nil {
 				t.Fatal(err)
 			}
 		}
+	}
+	write(0, before)
+	second := w.add("second").start().answering()
+	j, seen := second.joiner(second.identity(first), w.withRoot)
+	if err := j.Once(t.Context()); err != nil {
+		t.Fatalf("%v\n%s", err, seen.names())
+	}
+	write(before, 400)
 
-		slow := w.add("slow")
-		id := slow.identity(first)
-		id.ClusterAddr = slowCable(t, slow)
-		slow.start().answering()
+	slow := w.add("slow")
+	id := slow.identity(first)
+	id.ClusterAddr = slowCable(t, slow)
+	unit := underSystemd(t, slow)
+	slow.answering()
+	j, seen = slow.joiner(id, w.withRoot)
+	if err := j.Once(t.Context()); err != nil {
+		t.Fatalf("%v\n%s", err, seen.names())
+	}
+	if p.name == "vault" {
+		nodetest.Eventually(t, "it takes itself for removed", waitLong, func() error {
+			own, err := look(t.Context(), slow.asked())
+			if err == nil && (!own.marked || unit.starts.Load() != 2) {
+				err = fmt.Errorf("%+v, started %d times", own, unit.starts.Load())
+			}
+			return err
+		})
+		// The agent looks at a member, sees that it is none, and begins again.
 		j, seen = slow.joiner(id, w.withRoot)
 		if err := j.Once(t.Context()); err != nil {
 			t.Fatalf("%v\n%s", err, seen.names())
 		}
-		own, err := look(t.Context(), slow.asked())
-		if err != nil || own.marked != (p.name == "vault") || own.removed {
+		if own, err := look(t.Context(), slow.asked()); err != nil || !own.marked || own.removed {
 			t.Fatalf("%+v, %v", own, err)
 		}
-		if _, err := slow.root().Logical().Write("kv/through", map[string]any{"v": "the member that takes itself for removed"}); err != nil {
-			t.Error(err)
-		}
-		if got := w.raft(w.active()); !got["slow"].Voter {
-			t.Errorf("members %+v", got)
-		}
+	}
+	if _, err := slow.root().Logical().Write("kv/through", map[string]any{"v": "the member that takes itself for removed"}); err != nil {
+		t.Error(err)
+	}
+	if got := w.raft(w.active()); !got["slow"].Voter {
+		t.Errorf("members %+v", got)
+	}
 
-		// Its word is the same after a restart. Without a token too the node is a member, and so is who knows only this one.
-		slow.kill()
-		slow.start().answering()
-		nodetest.Eventually(t, "it hears from the active node", waitLong, func() error {
-			own, err := look(t.Context(), slow.asked())
-			if err == nil && (own.removed || own.sealed || own.leader == "") {
-				err = fmt.Errorf("%+v", own)
-			}
-			return err
-		})
-		j, seen = slow.joiner(id)
-		if err := j.Once(t.Context()); err != nil || seen.names() != "gate api local listed ready" {
-			t.Errorf("%v: %s", err, seen.names())
+	// Its word is the same after a restart. Without a token too the node is a member, and so is who knows only this one.
+	unit.kill()
+	slow.answering()
+	nodetest.Eventually(t, "it hears from the active node", waitLong, func() error {
+		own, err := look(t.Context(), slow.asked())
+		if err == nil && (own.removed || own.sealed || own.leader == "") {
+			err = fmt.Errorf("%+v", own)
 		}
-		fourth := w.add("fourth").start().answering()
-		k, seen := fourth.joiner(fourth.identity(slow), w.withRoot)
-		if err := k.Once(t.Context()); err != nil {
-			t.Errorf("%v: %s", err, seen.names())
-		}
-
-		// It is removed from elsewhere, and says so whether it has just been unsealed or started.
-		if _, err := w.active().root().Logical().Write("sys/storage/raft/remove-peer", map[string]any{"server_id": "slow"}); err != nil {
-			t.Fatal(err)
-		}
-		removed := func() error {
-			j, _ := slow.joiner(id, w.withRoot, func(o *Options) { o.StateDir, o.Limits.Listed = t.TempDir(), 2*time.Second })
-			var r *Refusal
-			if err := j.Once(t.Context()); !errors.As(err, &r) || !r.Final {
-				return fmt.Errorf("%w, %s", err, j.Status().State)
-			}
-			return nil
-		}
-		nodetest.Eventually(t, "it knows that it was removed", waitLong, removed)
-		time.Sleep(5 * time.Second) // its seal has unsealed it
-		nodetest.Eventually(t, "it still knows", waitLong, removed)
-		slow.kill()
-		slow.start().answering()
-		nodetest.Eventually(t, "it knows it after a restart", waitLong, removed)
+		return err
 	})
+	j, seen = slow.joiner(id)
+	if err := j.Once(t.Context()); err != nil || seen.names() != "gate api local listed ready" {
+		t.Errorf("%v: %s", err, seen.names())
+	}
+	fourth := w.add("fourth").start().answering()
+	k, seen := fourth.joiner(fourth.identity(slow), w.withRoot)
+	if err := k.Once(t.Context()); err != nil {
+		t.Errorf("%v: %s", err, seen.names())
+	}
+
+	// It is removed from elsewhere, and knows it before and after its server has been started anew.
+	if _, err := w.active().root().Logical().Write("sys/storage/raft/remove-peer", map[string]any{"server_id": "slow"}); err != nil {
+		t.Fatal(err)
+	}
+	removed := func() error {
+		j, _ := slow.joiner(id, w.withRoot, func(o *Options) { o.StateDir, o.Limits.Listed = t.TempDir(), 2*time.Second })
+		var r *Refusal
+		if err := j.Once(t.Context()); !errors.As(err, &r) || !r.Final {
+			return fmt.Errorf("%w, %s", err, j.Status().State)
+		}
+		return nil
+	}
+	nodetest.Eventually(t, "it knows that it was removed", waitLong, removed)
+	unit.kill()
+	nodetest.Eventually(t, "it is unsealed", waitLong, func() error {
+		own, err := look(t.Context(), slow.asked())
+		if err == nil && own.sealed {
+			err = errors.New("sealed")
+		}
+		return err
+	})
+	nodetest.Eventually(t, "it still knows", waitLong, removed)
 }
+
+// unit is a server that is started anew whenever it ends, as systemd does.
+type unit struct{ starts, pid atomic.Int64 }
+
+func underSystemd(t *testing.T, m *member) *unit {
+	u := &unit{}
+	started := make(chan struct{}, 1)
+	go func() {
+		for t.Context().Err() == nil {
+			m.start()
+			u.pid.Store(int64(m.process.Process.Pid))
+			u.starts.Add(1)
+			select {
+			case started <- struct{}{}:
+			default:
+			}
+			<-m.gone
+		}
+	}()
+	<-started
+	return u
+}
+
+func (u *unit) kill() { _ = syscall.Kill(int(u.pid.Load()), syscall.SIGKILL) }
