@@ -434,6 +434,24 @@ func TestRetireAfterAnElection(t *testing.T) {
 	}
 }
 
+// A server that was removed shuts itself down: why the node is no member stays known.
+func TestRemovedAndDown(t *testing.T) {
+	own, _, id := pair(t)
+	gone := fakeHealth(true, true)
+	gone["removed_from_cluster"] = true
+	j := joinerOf(t, own, id)
+	for _, health := range []any{gone, http.StatusBadGateway} {
+		own.answers["sys/health"] = health
+		expectRefusal(t, j.Once(t.Context()), ByJoin, true, "this node was removed from its cluster")
+	}
+	own.answers["sys/health"], own.answers["sys/leader"] = fakeHealth(true, false), object{"is_self": true}
+	if err := j.Once(t.Context()); err != nil {
+		t.Error(err)
+	}
+	own.answers["sys/health"] = http.StatusBadGateway
+	expectRefusal(t, j.Once(t.Context()), ByJoin, false, "does not answer at")
+}
+
 // A node that the leader lists is not marked as retired by its server's word that it was removed: it would stay a dead voter.
 func TestRetireListedAndMarked(t *testing.T) {
 	own, leader, id := pair(t)

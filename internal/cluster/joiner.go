@@ -67,6 +67,7 @@ type Joiner struct {
 	wake   chan struct{}
 	at     State // where this pass is
 	stuck  State // where the last pass ended in vain
+	gone   bool  // the server was removed, when it answered last
 
 	mu     sync.Mutex
 	status Status

@@ -16,6 +16,11 @@ func (j *Joiner) removed(ctx context.Context, p *pass, own seen) error {
 		j.Log.WarnContext(ctx, "this node's server takes itself for removed, and the leader lists it: waiting until it serves again", "issue", slowReplay)
 		return nil
 	}
+	j.gone = true
+	return wasRemoved()
+}
+
+func wasRemoved() error {
 	return refuse("wipe the node's data partitions and bring it up with a new id: an id that was removed never comes back (docs/join.md)",
 		"this node was removed from its cluster")
 }

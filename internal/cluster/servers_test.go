@@ -66,6 +66,9 @@ type member struct {
 	log          *nodetest.Log
 	change       func(string) string // of the configuration
 	ServerName   string
+
+	asked     func() *client         // this server as a joiner asks it
+	transport func() *http.Transport // to it, for an operator
 }
 
 // season is how long the certificates of a test are valid.
@@ -114,6 +117,9 @@ func (w *world) add(id string) *member {
 		m.cluster = nodetest.FreePort(w.t, m.ip)
 	}
 	m.issue(w.ca, m.ServerName, m.ip)
+	// One of each: connections that are idle stay open for a while.
+	m.asked = sync.OnceValue(func() *client { return newClient(m.url(), m.trust()) })
+	m.transport = sync.OnceValue(func() *http.Transport { return &http.Transport{TLSClientConfig: m.trust().config()} })
 	w.members = append(w.members, m)
 	return m
 }
@@ -210,12 +216,9 @@ func (m *member) trust() trust {
 	return trust{authorities: pool, serverName: m.ServerName}
 }
 
-// asked is this server as a joiner asks it.
-func (m *member) asked() *client { return newClient(m.url(), m.trust()) }
-
 // client is this server as an operator uses it.
 func (m *member) client(token string) *api.Client {
-	c, err := api.NewClient(&api.Config{Address: m.url(), HttpClient: &http.Client{Transport: &http.Transport{TLSClientConfig: m.trust().config()}}})
+	c, err := api.NewClient(&api.Config{Address: m.url(), HttpClient: &http.Client{Transport: m.transport()}})
 	if err != nil {
 		m.w.t.Fatal(err)
 	}
