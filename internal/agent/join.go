@@ -103,6 +103,11 @@ func JoinOptions(id node.Identity, product server.Product, addr, credentials str
 	return cluster.Options{
 		Identity: id, Local: addr, LocalName: m.name, NonVoters: product.ID == "openbao",
 		Session: session, Certificate: certificateOf(credentials), Log: log,
+		Restart: func(ctx context.Context) error {
+			var systemd Systemd
+			defer systemd.Close()
+			return systemd.Restart(ctx, product.Unit)
+		},
 	}
 }
 

@@ -219,6 +219,17 @@ func TestRemovedAndListed(t *testing.T) {
 	}
 	withToken := func(o *Options) { o.Session = NewSession(node.NewSecret([]byte("hvs.agent")), nil, nil) }
 	const refused = "this node was removed from its cluster"
+	var own *fake
+	again := func(o *Options) {
+		o.Restart = func(context.Context) error {
+			own.mu.Lock()
+			defer own.mu.Unlock()
+			own.answers["sys/health"] = []any{http.StatusBadGateway, shut, gone, serving}
+			return nil
+		}
+	}
+	restarts := 0
+	inVain := func(o *Options) { o.Restart = func(context.Context) error { restarts++; return nil } }
 	for name, c := range map[string]struct {
 		listed any
 		change []func(*Options)
@@ -230,13 +241,17 @@ func TestRemovedAndListed(t *testing.T) {
 		"listed, serves later":      {listing("node-1"), []func(*Options){withToken}, []any{fakeHealth(true, true), shut, shut, gone, serving}, "", false},
 		"listed, stays sealed":      {listing("node-1"), []func(*Options){withToken}, []any{shut}, "is unsealed (transit) at its start only", false},
 		"listed, hears of nobody":   {listing("node-1"), []func(*Options){withToken}, []any{gone}, "does not hear from the active node", false},
+		"listed, started again":     {listing("node-1"), []func(*Options){withToken, again}, []any{shut}, "", false},
+		"no token, started again":   {nil, []func(*Options){again}, []any{shut}, "", false},
+		"no token, and in vain":     {nil, []func(*Options){inVain}, []any{shut}, "is unsealed (transit) at its start only", false},
 		"not listed":                {listing("node-2"), []func(*Options){withToken}, []any{gone}, refused, true},
-		"not listed, found later":   {listing("node-2"), []func(*Options){withToken}, []any{fakeHealth(true, true), shut}, refused, true},
+		"not listed, found later":   {listing("node-2"), []func(*Options){withToken, again}, []any{fakeHealth(true, true), shut}, refused, true},
 		"may not ask":               {http.StatusForbidden, []func(*Options){withToken}, []any{gone}, refused, true},
 		"listed, and has no tokens": {listing("node-1"), nil, []any{shut, serving}, refused, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			own, leader, id := pair(t)
+			local, leader, id := pair(t)
+			own, restarts = local, 0
 			own.answers["sys/health"] = c.health
 			own.answers["sys/leader"] = object{"leader_address": leader.url}
 			for _, f := range []*fake{own, leader} {
@@ -252,6 +267,9 @@ func TestRemovedAndListed(t *testing.T) {
 			}
 			if err == nil || !strings.Contains(err.Error(), c.part) || asRefusal(err).Final != c.final {
 				t.Errorf("got %v, want %q", err, c.part)
+			}
+			if restarts > 1 {
+				t.Errorf("started again %d times", restarts)
 			}
 		})
 	}
@@ -432,24 +450,6 @@ func TestRetireAfterAnElection(t *testing.T) {
 	if n := own.count("sys/storage/raft/remove-peer"); n != 3 {
 		t.Errorf("asked %d times", n)
 	}
-}
-
-// A server that was removed shuts itself down: why the node is no member stays known.
-func TestRemovedAndDown(t *testing.T) {
-	own, _, id := pair(t)
-	gone := fakeHealth(true, true)
-	gone["removed_from_cluster"] = true
-	j := joinerOf(t, own, id)
-	for _, health := range []any{gone, http.StatusBadGateway} {
-		own.answers["sys/health"] = health
-		expectRefusal(t, j.Once(t.Context()), ByJoin, true, "this node was removed from its cluster")
-	}
-	own.answers["sys/health"], own.answers["sys/leader"] = fakeHealth(true, false), object{"is_self": true}
-	if err := j.Once(t.Context()); err != nil {
-		t.Error(err)
-	}
-	own.answers["sys/health"] = http.StatusBadGateway
-	expectRefusal(t, j.Once(t.Context()), ByJoin, false, "does not answer at")
 }
 
 // A node that the leader lists is not marked as retired by its server's word that it was removed: it would stay a dead voter.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,16 +77,19 @@ func joinRefusal(said string) *Refusal {
 	return failed("", "the server could not join: %s", said)
 }
 
+// unsealPaces is how long a server that was just started may take to be unsealed by its seal, which it tries every five seconds: ten, for a node.
+const unsealPaces = 50
+
 // unseal waits for the seal's service, or for people.
 func (j *Joiner) unseal(ctx context.Context, p *pass) (State, error) {
-	lost := false
+	lost, began := false, time.Now()
 	// A server with a seal that unseals by itself tries every five seconds: what is asked of it costs a millisecond.
 	err := until(ctx, j.Limits.Unseal, j.Limits.Pace/2, j.Limits.Pace, func(ctx context.Context) (bool, error) {
 		own, err := look(ctx, j.server)
 		switch {
 		case err != nil:
 			err = failed("is the server's unit running?", "the local server does not answer any more: %s", words(err))
-		case own.removed && !p.listed:
+		case own.removed && !p.doubted:
 			err = j.removed(ctx, p, own)
 			return err != nil, err
 		case !own.initialized && (p.own.initialized || own.seal == "shamir" || own.sealed):
@@ -97,9 +101,12 @@ func (j *Joiner) unseal(ctx context.Context, p *pass) (State, error) {
 			return true, nil
 		case own.seal == "shamir":
 			err = failed("unseal this node with the cluster's key shares", "the server is sealed and waits for its key holders")
+		case j.mayRestart(own) && time.Since(began) > unsealPaces*j.Limits.Pace:
+			j.again = true
+			j.Log.WarnContext(ctx, "starting the server again: it took itself for removed, has sealed itself, and its seal unseals it at its start only", "issue", slowReplay)
+			err = j.Restart(ctx)
 		case own.marked:
-			err = failed("restart the server: with -exit-on-core-shutdown in its unit, as in this project's, systemd does so by itself (docs/join.md)",
-				"the server took itself for removed, has sealed itself, and is unsealed (%s) at its start only", own.seal)
+			err = failed("start the server again", "the server took itself for removed, has sealed itself, and is unsealed (%s) at its start only", own.seal)
 		default:
 			err = failed("can this node reach the seal's service, and may it use the key? journalctl has the server's log", "the server is sealed (%s)", own.seal)
 		}

@@ -26,11 +26,13 @@ type Options struct {
 	LockPath    string // empty: DefaultLockPath
 	// JudgeBoot says whether the host has passed the gate, JudgeRun whether it passes stage run now.
 	JudgeBoot, JudgeRun func(context.Context) error
-	Resolver            Resolver // nil: the host's
-	Discover            Discover // nil: auto_join is not possible
-	Report              func(Status)
-	Log                 *slog.Logger
-	Limits              Limits // zero: DefaultLimits
+	// Restart has the server's unit started again; nil: nobody can.
+	Restart  func(context.Context) error
+	Resolver Resolver // nil: the host's
+	Discover Discover // nil: auto_join is not possible
+	Report   func(Status)
+	Log      *slog.Logger
+	Limits   Limits // zero: DefaultLimits
 }
 
 // DefaultLockPath is locked while a node joins, so that an operator and the agent do not do it at once.
@@ -67,7 +69,7 @@ type Joiner struct {
 	wake   chan struct{}
 	at     State // where this pass is
 	stuck  State // where the last pass ended in vain
-	gone   bool  // the server was removed, when it answered last
+	again  bool  // the server was started again once
 
 	mu     sync.Mutex
 	status Status
@@ -108,7 +110,7 @@ type pass struct {
 	lookup   string // what could not be looked up, as it was logged last
 	nonVoter bool   // join as one
 	promoted bool   // it has been asked to be a voter; autopilot makes it one when it is stable
-	listed   bool   // by the leader, while its server says that it was removed
+	doubted  bool   // its server says that it was removed, and may be wrong
 	tries    int
 }
 

@@ -29,9 +29,6 @@ func (j *Joiner) api(ctx context.Context, p *pass) (State, error) {
 	err := until(ctx, j.Limits.API, j.Limits.Pace, 8*j.Limits.Pace, func(ctx context.Context) (bool, error) {
 		var err error
 		if p.own, err = look(ctx, j.server); err != nil {
-			if j.gone {
-				return true, wasRemoved() // and its server has shut itself down
-			}
 			err = failed("is the server's unit running? journalctl has its log", "the local server does not answer at %s: %s", j.Local, words(err))
 			j.say(err)
 			return false, err
@@ -43,7 +40,6 @@ func (j *Joiner) api(ctx context.Context, p *pass) (State, error) {
 
 // local finds out where this node stands: everything else follows from the server's own answer.
 func (j *Joiner) local(ctx context.Context, p *pass) (State, error) {
-	j.gone = false
 	if p.own.removed {
 		if err := j.removed(ctx, p, p.own); err != nil {
 			return "", err

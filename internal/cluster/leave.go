@@ -15,8 +15,8 @@ const (
 	stepDownTime = 20 * time.Second
 	// settleTime is how long the autopilot of a new leader may take to hear from the other members.
 	settleTime = 20 * time.Second
-	// removedTime is how long this server may take to learn that it was removed, and to be started anew by systemd.
-	removedTime = 45 * time.Second
+	// removedTime is how long this server may take to learn that it was removed.
+	removedTime = 15 * time.Second
 )
 
 // Leave makes this node leave the lead, and says in one sentence what it did. It is no error when nothing is to be done, or nothing
@@ -97,7 +97,7 @@ func (j *Joiner) Retire(ctx context.Context, how Retirement) error {
 	switch {
 	case err != nil:
 		return failed("start the server, or remove the peer from another member: sys/storage/raft/remove-peer, server_id "+j.Identity.NodeID, "the local server does not answer: %s", words(err))
-	case own.removed && !j.leaderLists(ctx, own):
+	case own.removed && !j.isListed(ctx, own):
 		// The last try was cut short between the removal and the mark.
 		return j.markRetired(how.Done, "it had been removed from the cluster")
 	case !own.initialized || own.sealed:
@@ -155,7 +155,7 @@ func (j *Joiner) tryUntil(ctx context.Context, wait time.Duration, waiting func(
 
 // tryRetire tries once.
 func (j *Joiner) tryRetire(ctx context.Context, seen *turn, how Retirement) error {
-	if own, err := look(ctx, j.server); err == nil && own.removed && !j.leaderLists(ctx, own) {
+	if own, err := look(ctx, j.server); err == nil && own.removed && !j.isListed(ctx, own) {
 		return nil // by the try before, whose answer was lost
 	}
 	return j.inTurn(ctx, seen, how.Done, j.removeSelf)

@@ -191,8 +191,7 @@ func TestLifeWithTheDocumentedPolicy(t *testing.T) {
 		}
 		// Without the mark the server itself says that it was removed, also after a restart.
 		leader.kill()
-		underSystemd(t, leader)
-		leader.answering()
+		leader.start().answering()
 		unmarked, seen := leader.joiner(leader.identity(w.active()), w.withRoot, func(o *Options) { o.StateDir, o.Limits.Listed = t.TempDir(), 10*time.Second })
 		err = unmarked.Once(t.Context())
 		if p.name == "vault" {

@@ -17,7 +17,7 @@ func (j *Joiner) listed(ctx context.Context, p *pass) (State, error) {
 		switch {
 		case err != nil:
 			err = failed("is the server's unit running?", "the local server does not answer any more: %s", words(err))
-		case own.removed && !p.listed:
+		case own.removed && !p.doubted:
 			err = j.removed(ctx, p, own)
 			return err != nil, err
 		case !own.initialized || own.sealed:

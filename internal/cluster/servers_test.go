@@ -174,7 +174,7 @@ listener "tcp" {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m.process = exec.Command(m.w.product.binary, "server", "-exit-on-core-shutdown", "-config="+path) // as the unit does
+	m.process = exec.Command(m.w.product.binary, "server", "-config="+path)
 	m.process.Stdout, m.process.Stderr = m.log, m.log
 	m.process.Env = []string{"HOME=" + m.dir, "PATH=/usr/bin:/bin"}
 	if err := m.process.Start(); err != nil {

@@ -153,10 +153,7 @@ func (j *Joiner) removeSelf(ctx context.Context) error {
 	// The answer may be lost, since the server that hands it on is the one that is removed: what counts is what it says then.
 	err := until(ctx, removedTime, j.Limits.Pace, j.Limits.Pace, func(ctx context.Context) (bool, error) {
 		now, err := look(ctx, j.server)
-		switch {
-		case err != nil && said == nil:
-			return true, nil // it has shut itself down, as a removed one does
-		case err != nil:
+		if err != nil {
 			return false, err
 		}
 		return now.removed || said == nil && (now.sealed || !j.lists(ctx)), nil
