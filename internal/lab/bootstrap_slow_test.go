@@ -104,6 +104,8 @@ func TestBootstrap(t *testing.T) {
 		t.Errorf("audit devices %v, %v", devices, err)
 	}
 
+	awaitVoters(t, ctx, admin, len(c.members))
+
 	for _, m := range c.members {
 		_, report, err := m.running().Report(ctx)
 		if err != nil {
@@ -249,6 +251,30 @@ func awaitReady(t *testing.T, ctx context.Context, c *Cluster) {
 			return
 		}
 		if err := wait(ctx, pace, errors.New(waiting)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// awaitVoters waits until so many nodes have a vote. A node that joined before it could log in is ready without one; it takes the lead of a node
+// that is powered off, and has an audit log, only with one.
+func awaitVoters(t *testing.T, ctx context.Context, client *vault.Client, want int) {
+	t.Helper()
+	for {
+		var data struct {
+			Config struct{ Servers []Peer }
+		}
+		err := read(ctx, client, "sys/storage/raft/configuration", &data)
+		voters := 0
+		for _, p := range data.Config.Servers {
+			if p.Voter {
+				voters++
+			}
+		}
+		if err == nil && voters == want {
+			return
+		}
+		if err := wait(ctx, pace, errors.Join(fmt.Errorf("%d voters", voters), err)); err != nil {
 			t.Fatal(err)
 		}
 	}
