@@ -261,12 +261,9 @@ func awaitReady(t *testing.T, ctx context.Context, c *Cluster) {
 func awaitVoters(t *testing.T, ctx context.Context, client *vault.Client, want int) {
 	t.Helper()
 	for {
-		var data struct {
-			Config struct{ Servers []Peer }
-		}
-		err := read(ctx, client, "sys/storage/raft/configuration", &data)
+		peers, err := peersBy(ctx, client)
 		voters := 0
-		for _, p := range data.Config.Servers {
+		for _, p := range peers {
 			if p.Voter {
 				voters++
 			}

@@ -196,12 +196,20 @@ func (c *Cluster) Peers(ctx context.Context) ([]Peer, error) {
 	if !c.Keys().made() {
 		return nil, errNoCluster
 	}
+	var peers []Peer
+	err := c.ask(ctx, func(ctx context.Context, client *vault.Client) (err error) {
+		peers, err = peersBy(ctx, client)
+		return err
+	})
+	return peers, err
+}
+
+// peersBy asks with a client of one's own.
+func peersBy(ctx context.Context, client *vault.Client) ([]Peer, error) {
 	var data struct {
 		Config struct{ Servers []Peer }
 	}
-	err := c.ask(ctx, func(ctx context.Context, client *vault.Client) error {
-		return read(ctx, client, "sys/storage/raft/configuration", &data)
-	})
+	err := read(ctx, client, "sys/storage/raft/configuration", &data)
 	return data.Config.Servers, err
 }
 
